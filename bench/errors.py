@@ -1,0 +1,9 @@
+"""The one error a user is meant to read."""
+
+
+class BenchError(Exception):
+    """Something the user can mend: a path, a key, a file.
+
+    The message names the file or configuration key, says what was expected and how to mend it.
+    ``python -m bench`` prints it without a traceback and exits with code 2.
+    """
