@@ -1,0 +1,27 @@
+"""Explanation methods for Transformers: callables ``method(forward, inputs, target) -> relevance``.
+
+``forward(inputs) -> logits (batch, classes)`` is any callable around an unmodified model in eval mode,
+``inputs`` a tensor or a mapping of tensors, ``target`` the explained classes (batch,) or None for the
+predicted ones. The answer is (batch, tokens), prefix tokens included, or (batch, height, width) from
+methods that reach pixels.
+"""
+
+from methods.carried import NoRuleError
+from methods.gradcam import GradCAM
+from methods.lrp import LRP
+from methods.partial_lrp import PartialLRP
+from methods.raw_attention import RawAttention
+from methods.rollout import Rollout
+from methods.tape import NoAttentionError
+from methods.transformer_attribution import TransformerAttribution
+
+__all__ = [
+    "LRP",
+    "GradCAM",
+    "NoAttentionError",
+    "NoRuleError",
+    "PartialLRP",
+    "RawAttention",
+    "Rollout",
+    "TransformerAttribution",
+]

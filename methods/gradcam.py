@@ -1,0 +1,51 @@
+"""GradCAM on the last block's attention."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from methods.attention import min_max, visible
+from methods.tape import Forward, Inputs, Tape
+
+
+@dataclass(frozen=True)
+class GradCAM:
+    """The last block's attention, its heads weighted by their mean gradient, clamped at zero.
+
+    GradCAM (Selvaraju et al., ICCV 2017, arXiv 1610.02391) with attention heads in the place of channels,
+    as the paper's baseline has it. A map that is nowhere positive is 0 everywhere.
+
+    Args:
+        weights: what a head's weight is averaged over. ``row``: the class token's row, prefix tokens left
+            out; the map is that row, min–max scaled over what is left (images). ``matrix``: the whole
+            matrix; it is clamped and min–max scaled as a whole before the class token's row is read (text).
+        prefix_tokens: how many leading tokens are no patches; used by ``row`` only.
+
+    Raises:
+        ValueError: for another value of ``weights``.
+    """
+
+    weights: Literal["row", "matrix"] = "row"
+    prefix_tokens: int = 1
+
+    def __post_init__(self):
+        if self.weights not in ("row", "matrix"):
+            raise ValueError(f"weights={self.weights!r}: expected 'row' or 'matrix'")
+
+    def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
+        """Explain ``target`` (batch,), or the predicted class if None; returns (batch, tokens)."""
+        tape = Tape.record(forward, inputs)
+        (gradient,) = tape.gradient(target, tape.attentions[-1:])
+        attention = tape.attentions[-1].detach()
+        valid = visible(inputs, attention)
+        if self.weights == "row":
+            valid = valid & (torch.arange(valid.shape[1], device=valid.device) >= self.prefix_tokens)
+            valid, attention, gradient = valid[:, None], attention[:, :, :1], gradient[:, :, :1]
+        else:
+            valid = valid[:, :, None] & valid[:, None, :]
+        count = valid.sum(dim=(-2, -1))[:, None, None, None]
+        weight = (gradient * valid[:, None]).sum(dim=(-2, -1), keepdim=True) / count
+        cam = (weight * attention).mean(dim=1).clamp(min=0)
+        return min_max(cam, valid)[:, 0]

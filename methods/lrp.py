@@ -1,0 +1,35 @@
+"""Layer-wise relevance propagation down to the input."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from methods.rules import DTYPE, OLDER, RuleSet
+from methods.tape import Forward, Inputs, Tape
+
+
+@dataclass(frozen=True)
+class LRP:
+    """Relevance of the input itself: of every pixel, or of every token that enters the encoder.
+
+    The baseline of the paper: the older rules, under which the total is not kept. Images: summed over the
+    channels. Text: what reaches the sum of embeddings, summed over the hidden dimension.
+
+    Args:
+        rules: how relevance is propagated.
+        dtype: in which forward pass and relevance are computed (see :data:`methods.rules.DTYPE`).
+    """
+
+    rules: RuleSet = OLDER
+    dtype: str = DTYPE
+
+    def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
+        """Explain ``target`` (batch,), or the predicted class if None.
+
+        Returns:
+            (batch, height, width) for images, (batch, tokens) for text.
+        """
+        tape = Tape.record(forward, inputs, dtype=getattr(torch, self.dtype))
+        (relevance,) = tape.relevance(target, [tape.entry], self.rules)
+        return relevance.sum(dim=1 if relevance.ndim == 4 else -1)

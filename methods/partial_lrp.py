@@ -1,0 +1,31 @@
+"""Partial LRP: the relevance of the last block's attention."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from methods.rules import DTYPE, OLDER, RuleSet
+from methods.tape import Forward, Inputs, Tape
+
+
+@dataclass(frozen=True)
+class PartialLRP:
+    """E_h[(R^(B))⁺], the class token's row: relevance propagated to the last block's attention only.
+
+    Voita et al., "Analyzing Multi-Head Self-Attention", ACL 2019 (arXiv 1905.09418), as the paper's
+    baseline has it: the older rules, and the clamp before the mean over heads.
+
+    Args:
+        rules: how relevance is propagated.
+        dtype: in which forward pass and relevance are computed (see :data:`methods.rules.DTYPE`).
+    """
+
+    rules: RuleSet = OLDER
+    dtype: str = DTYPE
+
+    def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
+        """Explain ``target`` (batch,), or the predicted class if None; returns (batch, tokens)."""
+        tape = Tape.record(forward, inputs, dtype=getattr(torch, self.dtype))
+        (relevance,) = tape.relevance(target, tape.attentions[-1:], self.rules)
+        return relevance.clamp(min=0).mean(dim=1)[:, 0]

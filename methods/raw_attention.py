@@ -1,0 +1,20 @@
+"""Raw attention of the last block."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from methods.tape import Forward, Inputs, Tape
+
+
+@dataclass(frozen=True)
+class RawAttention:
+    """E_h A^(B), the class token's row: the last block's attention, averaged over the heads.
+
+    It does not depend on the explained class.
+    """
+
+    def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
+        """``target`` is ignored; returns (batch, tokens)."""
+        tape = Tape.record(forward, inputs, backward=False)
+        return tape.attentions[-1].mean(dim=1)[:, 0]

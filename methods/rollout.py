@@ -1,0 +1,31 @@
+"""Attention rollout."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from methods.attention import blocks_from, roll_up
+from methods.tape import Forward, Inputs, Tape
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Attention multiplied through the blocks, with the skip connections as an identity.
+
+    Â^(b) = rownormalise(I + E_h A^(b)), and the map is the class token's row of Â^(B) · … · Â^(start).
+    It does not depend on the explained class.
+
+    Abnar & Zuidema, "Quantifying Attention Flow in Transformers", ACL 2020 (arXiv 2005.00928).
+
+    Args:
+        start_layer: the first block that is used, from 0; negative counts from the last. The reference
+            implementation uses 1 for images and 0 for text.
+    """
+
+    start_layer: int = 1
+
+    def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
+        """``target`` is ignored; returns (batch, tokens)."""
+        tape = Tape.record(forward, inputs, backward=False)
+        attentions = blocks_from(tape.attentions, self.start_layer)
+        return roll_up([a.mean(dim=1) for a in attentions], normalise_rows=True)

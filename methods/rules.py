@@ -1,0 +1,170 @@
+"""Relevance rules: how the relevance R of an operation's output z is shared among its inputs.
+
+A rule is a function ``rule(R, z, *arguments, **options)`` of the relevance of the output, the output
+and the arguments the operation was called with. It returns one relevance for each of the operation's
+leading tensor arguments. A :class:`RuleSet` names the rule for every kind of operation; a new way to
+propagate relevance is a new set.
+
+Sources: Chefer, Gur & Wolf, CVPR 2021 (arXiv 2012.09838), section 3; deep Taylor decomposition and the
+z^B rule: Montavon et al., Pattern Recognition 65 (2017).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Rule = Callable[..., tuple[Tensor, ...]]
+
+EPSILON = 1e-9
+
+DTYPE = "float64"
+"""The type relevance is computed in by default.
+
+The rules divide by sums of terms of both signs, so rounding errors grow by about 1e6: in float32 the maps
+of transformer attribution on DeiT-Tiny are off by 14 % of their norm and those of LRP are noise. Batching
+changes rounding, so only in float64 does a batch give the maps that its samples give one by one.
+"""
+
+
+def safe_divide(a: Tensor, b: Tensor) -> Tensor:
+    """a / (b + ε), and 0 where b = 0.
+
+    A stabiliser with the sign of b would be sounder, but the rules divide by values of both signs near
+    zero, so the choice shows in the map (8e-5 of its norm on DeiT-Tiny): this is the reference's.
+    """
+    return torch.where(b == 0, 0.0, a / (b + EPSILON))
+
+
+def _used_twice(R: Tensor, z: Tensor) -> Tensor:
+    """z ⊙ R / z: the relevances that arrive at a tensor with several uses, added up.
+
+    Autograd has added them already. Without a stabiliser this would do nothing; with it, it does what the
+    reference implementation does wherever a tensor is used twice, and that, too, shows in the map (2e-4
+    of its norm on DeiT-Tiny). The tensors in question are the sums on the residual stream.
+    """
+    return torch.where(z.isinf(), R, z * safe_divide(R, z))  # a masked score is −∞
+
+
+def identity(R: Tensor, z: Tensor, x: Tensor, *_, **__) -> tuple[Tensor]:
+    """R_x = R, for activations, normalisations and scaling by a constant."""
+    return (R.sum_to_size(x.shape),)
+
+
+def linear_positive(R: Tensor, z: Tensor, x: Tensor, weight: Tensor, *_) -> tuple[Tensor]:
+    """Share R in proportion to the positive contributions x_j w_ij (α = 1, β = 0; eq. 5 of the paper).
+
+    Z = x⁺W⁺ᵀ + x⁻W⁻ᵀ, S = R / Z, R_x = x⁺ ⊙ (S W⁺) + x⁻ ⊙ (S W⁻). The bias takes no share.
+    """
+    x_pos, x_neg = x.clamp(min=0), x.clamp(max=0)
+    w_pos, w_neg = weight.clamp(min=0), weight.clamp(max=0)
+    S = safe_divide(R, F.linear(x_pos, w_pos) + F.linear(x_neg, w_neg))
+    return (x_pos * (S @ w_pos) + x_neg * (S @ w_neg),)
+
+
+def linear_parts(R: Tensor, z: Tensor, x: Tensor, weight: Tensor, *_) -> tuple[Tensor]:
+    """The older linear rule: the two positive parts are each divided by themselves.
+
+    R_x = x⁺ ⊙ (S₁ W⁺) + x⁻ ⊙ (S₂ W⁻) with S₁ = R / x⁺W⁺ᵀ and S₂ = R / x⁻W⁻ᵀ: every output hands out
+    its relevance twice where both parts are present, so the total is not kept.
+    """
+    shares = torch.zeros_like(x)
+    for x_part, w_part in (
+        (x.clamp(min=0), weight.clamp(min=0)),
+        (x.clamp(max=0), weight.clamp(max=0)),
+    ):
+        shares += x_part * (safe_divide(R, F.linear(x_part, w_part)) @ w_part)
+    return (shares,)
+
+
+def matmul(R: Tensor, z: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Half of R to each factor: R_u = ½ u ⊙ (S vᵀ), R_v = ½ v ⊙ (uᵀ S), S = R / z (eqs. 7–9)."""
+    S = safe_divide(R, z)
+    R_u = 0.5 * u * (S @ v.transpose(-2, -1))
+    R_v = 0.5 * v * (u.transpose(-2, -1) @ S)
+    return R_u, R_v
+
+
+def add_proportional(R: Tensor, z: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Each summand its share of the sum: R_u = u ⊙ R / z, R_v = v ⊙ R / z."""
+    S = safe_divide(_used_twice(R, z), z)
+    return (u * S).sum_to_size(u.shape), (v * S).sum_to_size(v.shape)
+
+
+def add_normalised(R: Tensor, z: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Proportional shares, rescaled so that |ΣR_u| : |ΣR_v| stays and together they sum to ΣR (eq. 10).
+
+    Shares of opposite sign can be huge while their sum is not; the rescaling keeps the total of each
+    sample. Sums run over everything but the leading batch dimension.
+    """
+    R_u, R_v = add_proportional(R, z, u, v)
+    total, a, b = (_per_sample_sum(t) for t in (R, R_u, R_v))
+    scale = safe_divide(total, a.abs() + b.abs())
+    return R_u * (scale * a.sign()), R_v * (scale * b.sign())
+
+
+def _per_sample_sum(t: Tensor) -> Tensor:
+    return t.sum(dim=tuple(range(1, t.ndim)), keepdim=True)
+
+
+def shift(R: Tensor, z: Tensor, x: Tensor, constant: Tensor | float) -> tuple[Tensor]:
+    """x + constant (a position embedding, a mask): x keeps its share x ⊙ R / z, the rest is dropped."""
+    return ((x * safe_divide(_used_twice(R, z), z)).sum_to_size(x.shape),)
+
+
+def pixels(
+    R: Tensor,
+    z: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride=1,
+    padding=0,
+    dilation=1,
+    groups=1,
+) -> tuple[Tensor]:
+    """The z^B rule for a convolution on pixels, whose values lie in a box [l, u].
+
+    Z = conv(x, W) − conv(l, W⁺) − conv(u, W⁻), S = R / (Z + ε),
+    R_x = x convᵀ(S, W) − l convᵀ(S, W⁺) − u convᵀ(S, W⁻), with l and u the least and the greatest value
+    of each image.
+    """
+    low = x.amin(dim=(1, 2, 3), keepdim=True).expand_as(x)
+    high = x.amax(dim=(1, 2, 3), keepdim=True).expand_as(x)
+    geometry = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    terms = ((x, weight, 1), (low, weight.clamp(min=0), -1), (high, weight.clamp(max=0), -1))
+    S = R / (sum(sign * F.conv2d(t, w, **geometry) for t, w, sign in terms) + EPSILON)
+    return (sum(sign * t * torch.nn.grad.conv2d_input(x.shape, w, S, **geometry) for t, w, sign in terms),)
+
+
+@dataclass(frozen=True)
+class RuleSet:
+    """One rule for each kind of operation that can carry relevance."""
+
+    name: str
+    linear: Rule
+    matmul: Rule
+    add: Rule
+    shift: Rule
+    identity: Rule
+    pixels: Rule
+
+    def __str__(self) -> str:
+        return self.name
+
+
+PROPOSED = RuleSet(
+    name="proposed",
+    linear=linear_positive,
+    matmul=matmul,
+    add=add_normalised,
+    shift=shift,
+    identity=identity,
+    pixels=pixels,
+)
+"""The rules of transformer attribution; they keep the total relevance."""
+
+OLDER = replace(PROPOSED, name="older", linear=linear_parts, add=add_proportional)
+"""The rules under which the paper's LRP and partial LRP baselines were computed; they do not."""

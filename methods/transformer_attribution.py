@@ -1,0 +1,47 @@
+"""Transformer attribution, the method proposed by the paper."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from methods.attention import blocks_from, roll_up
+from methods.rules import DTYPE, PROPOSED, RuleSet
+from methods.tape import Forward, Inputs, Tape
+
+
+@dataclass(frozen=True)
+class TransformerAttribution:
+    """Relevance of attention, weighed by its gradient and rolled up over the blocks.
+
+    Ā^(b) = I + E_h[(∇A^(b) ⊙ R^(b))⁺], C = Ā^(B) · … · Ā^(start), and the map is the class token's row
+    of C, where R^(b) is the relevance that reaches the attention A^(b) of block b under the proposed
+    rules and ∇A^(b) the gradient of the explained logit.
+
+    Chefer, Gur & Wolf, "Transformer Interpretability Beyond Attention Visualization", CVPR 2021
+    (arXiv 2012.09838), equations 13 and 14.
+
+    Args:
+        start_layer: the first block that is used, from 0; negative counts from the last. The reference
+            implementation uses 1 for images and the last block only for text.
+        normalise_rows: divide the rows of Ā by their sums (the reference implementation does for text).
+        use_gradient: without it Ā^(b) = I + E_h[(R^(b))⁺], the paper's ablation.
+        rules: how relevance is propagated.
+        dtype: in which forward pass and relevance are computed (see :data:`methods.rules.DTYPE`).
+    """
+
+    start_layer: int = 1
+    normalise_rows: bool = False
+    use_gradient: bool = True
+    rules: RuleSet = PROPOSED
+    dtype: str = DTYPE
+
+    def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
+        """Explain ``target`` (batch,), or the predicted class if None; returns (batch, tokens)."""
+        tape = Tape.record(forward, inputs, dtype=getattr(torch, self.dtype))
+        attentions = blocks_from(tape.attentions, self.start_layer)
+        maps = tape.relevance(target, attentions, self.rules)
+        if self.use_gradient:
+            gradients = tape.gradient(target, attentions)
+            maps = [g * r for g, r in zip(gradients, maps, strict=True)]
+        return roll_up([m.clamp(min=0).mean(dim=1) for m in maps], self.normalise_rows)

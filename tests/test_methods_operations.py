@@ -1,0 +1,237 @@
+"""Calls in every form, operations without a rule, and what the methods refuse."""
+
+import functools
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from methods import LRP, GradCAM, PartialLRP, RawAttention, Rollout, TransformerAttribution
+from methods.rules import OLDER, PROPOSED
+from methods.carried import NoRuleError
+from methods.tape import NoAttentionError, Tape
+from tests.small_models import IMAGES, TOKENS, WIDTH, Model, make_vit
+
+torch.set_num_threads(1)
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+
+
+@pytest.fixture
+def vit():
+    return make_vit()
+
+
+@pytest.fixture
+def images():
+    return IMAGES.clone()
+
+
+# --- calls in all their forms
+
+
+def relevance_after(op, rules=PROPOSED):
+    tape = Tape.record(Model(op).double(), TOKENS, dtype=torch.float64)
+    return tape.relevance(None, [tape.entry], rules)[0]
+
+
+CONSTANT = torch.randn(4, WIDTH, generator=torch.Generator().manual_seed(4)).double()
+
+
+@pytest.mark.parametrize(
+    ("unusual", "usual"),
+    [
+        # Views of a parameter are constants like the parameter itself.
+        (lambda m, x: F.linear(x, m.weight.t()), lambda m, x: F.linear(x, m.weight.t().detach())),
+        (lambda m, x: x + m.weight[:4], lambda m, x: x + m.weight[:4].detach()),
+        (lambda m, x: x * m.weight[0], lambda m, x: x * m.weight[0].detach()),
+        (lambda m, x: x + m.weight.chunk(4)[1], lambda m, x: x + m.weight[4:8].detach()),
+        (lambda m, x: 2 * x, lambda m, x: x * 2),
+        (lambda m, x: CONSTANT + x, lambda m, x: x + CONSTANT),
+        (lambda m, x: torch.add(CONSTANT, x), lambda m, x: x + CONSTANT),
+        (lambda m, x: torch.add(input=x, other=m.branch(x)), lambda m, x: x + m.branch(x)),
+        (lambda m, x: x.add(m.branch(x)), lambda m, x: x + m.branch(x)),
+        (lambda m, x: F.linear(input=x, weight=m.weight), lambda m, x: F.linear(x, m.weight)),
+        (lambda m, x: F.linear(x, bias=None, weight=m.weight), lambda m, x: F.linear(x, m.weight)),
+        (lambda m, x: F.linear(weight=m.weight, input=x), lambda m, x: F.linear(x, m.weight)),
+        (lambda m, x: torch.matmul(input=x, other=x.mT), lambda m, x: x @ x.transpose(1, 2)),
+        (lambda m, x: torch.div(input=x, other=2.0), lambda m, x: x / 2),
+        (
+            lambda m, x: F.layer_norm(input=x, normalized_shape=(WIDTH,)),
+            lambda m, x: F.layer_norm(x, (WIDTH,)),
+        ),
+        (lambda m, x: x.float().to(torch.float32), lambda m, x: x),
+        (lambda m, x: torch.cat([x[:, :1], x[:, 1:]], dim=1), lambda m, x: x),
+        (lambda m, x: F.dropout(x, 0.5, training=False), lambda m, x: x),
+    ],
+)
+def test_a_call_in_another_form_is_the_same_call(unusual, usual):
+    def squared(op):  # so that shapes fit the head whatever the operation returns
+        return lambda m, x: op(m, x) if op(m, x).shape == x.shape else op(m, x) @ x
+
+    torch.testing.assert_close(relevance_after(squared(unusual)), relevance_after(squared(usual)))
+
+
+def silu(x):
+    return x * torch.sigmoid(x)
+
+
+@functools.cache
+def scripted(function):
+    return torch.jit.script(function)
+
+
+class SeventhGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, incoming):
+        return incoming / 7
+
+
+def in_place_statement(m, x):
+    y = m.branch(x)
+    y.mul_(2)
+    return y
+
+
+def assigned(m, x):
+    y = m.branch(x)
+    y[:, 1] = x[:, 2]
+    return y
+
+
+def augmented(m, x):
+    x += m.branch(x)
+    return x
+
+
+WITHOUT_RULE = {
+    "silu": lambda m, x: F.silu(x),
+    "add": lambda m, x: torch.add(x, m.branch(x), alpha=2),
+    "matmul": lambda m, x: x @ m.weight,
+    "mul": lambda m, x: x * m.branch(x),
+    "sub": lambda m, x: x - m.branch(x),
+    "einsum": lambda m, x: torch.einsum("bij,kj->bik", x, m.weight),
+    "relu": lambda m, x: F.relu(m.branch(x), inplace=True),
+    "add_": augmented,
+    # Results with named fields are tuples of a type of their own.
+    "max": lambda m, x: x.max(dim=1, keepdim=True).values,
+    # These change the graph unseen: relevance must not pass them as the plain gradient.
+    r"\w+Backward\d?": lambda m, x: scripted(silu)(x),
+    "SeventhGradientBackward": lambda m, x: SeventhGradient.apply(x),
+    "MulBackward0": in_place_statement,
+    "CopySlices": assigned,
+}
+
+
+@pytest.mark.parametrize(("name", "op"), WITHOUT_RULE.items(), ids=WITHOUT_RULE)
+@pytest.mark.parametrize("rules", [PROPOSED, OLDER], ids=str)
+def test_an_operation_without_a_rule_is_named(name, op, rules):
+    with pytest.raises(NoRuleError, match=rf"^{name} \(.*(Model|Linear).*'{rules}'"):
+        relevance_after(op, rules)
+
+
+@pytest.mark.parametrize("op", WITHOUT_RULE.values(), ids=WITHOUT_RULE)
+def test_its_gradient_is_still_that_of_autograd(op):
+    model = Model(op).double().requires_grad_(False)
+    tape = Tape.record(model, TOKENS.double())
+    (ours,) = tape.gradient(None, [tape.entry])
+    tokens = TOKENS.double().requires_grad_()
+    (expected,) = torch.autograd.grad(model(tokens).amax(dim=1).sum(), tokens)
+    torch.testing.assert_close(ours, expected)
+
+
+def test_unknown_activation_in_a_real_model(vit, images):
+    vit.blocks[2].mlp.act = nn.SiLU()
+    for method in (TransformerAttribution(), LRP(), PartialLRP()):
+        with pytest.raises(NoRuleError, match=r"silu \(called by SiLU\)"):
+            method(vit, images)
+    for method in (GradCAM(), RawAttention(), Rollout()):
+        assert torch.isfinite(method(vit, images)).all()
+
+
+def test_an_operation_below_what_is_asked_for_needs_no_rule(vit, images):
+    vit.blocks[0].mlp.act = nn.SiLU()
+    assert torch.isfinite(TransformerAttribution(start_layer=1)(vit, images)).all()
+
+
+# --- refusals
+
+
+class ConvNet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 8, 8)
+        self.head = nn.Linear(4, 5)
+
+    def forward(self, x):
+        return self.head(self.conv(x).flatten(2).softmax(dim=-1)[..., 0])
+
+
+@pytest.mark.parametrize("method", [TransformerAttribution, RawAttention, Rollout, GradCAM, LRP, PartialLRP])
+def test_a_model_without_attention_is_named(method, images):
+    with pytest.raises(NoAttentionError, match="ConvNet"):
+        method()(ConvNet().eval(), images)
+
+
+def test_attention_with_heads_in_the_batch_is_not_mistaken_for_one_with_heads(images):
+    class Merged(Model):
+        def forward(self, x):
+            x = self.embed(x)
+            return self.head(((x @ x.mT).softmax(dim=-1) @ x)[:, 0])
+
+    with pytest.raises(NoAttentionError, match="Merged"):
+        RawAttention()(Merged(), TOKENS)
+
+
+@pytest.mark.parametrize("method", [Rollout, TransformerAttribution])
+def test_attention_between_different_tokens_cannot_be_rolled_up(method):
+    def pooled(m, x):
+        query = m.query(x)[:, None, :1]
+        return F.scaled_dot_product_attention(query, x[:, None], x[:, None])[:, 0]
+
+    with pytest.raises(ValueError, match="different tokens"):
+        method(start_layer=0)(Model(pooled), TOKENS)
+
+
+@pytest.mark.parametrize("drop", ["proj_drop_rate", "attn_drop_rate"])
+@pytest.mark.parametrize("fused", [True, False])
+def test_train_mode_with_dropout_is_refused(drop, fused, images):
+    vit = make_vit(**{drop: 0.1}).train()
+    for block in vit.blocks:
+        block.attn.fused_attn = fused
+    with pytest.raises(ValueError, match=r"model\.eval\(\)"):
+        RawAttention()(vit, images)
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda y: y[:, :, None], lambda y: y[:, 0], lambda y: (y,)], ids=["3d", "1d", "tuple"]
+)
+def test_logits_of_another_shape_are_refused(wrap, vit, images):
+    with pytest.raises(ValueError, match=r"\(batch, classes\)"):
+        GradCAM()(lambda x: wrap(vit(x)), images)
+
+
+def test_inputs_that_nothing_can_be_traced_back_to_are_refused(vit, images):
+    with pytest.raises(ValueError, match="token ids"):
+        GradCAM()(lambda batch: vit(batch["pixel_values"]), {"pixel_values": images})
+
+
+@pytest.mark.parametrize("method", [Rollout, TransformerAttribution])
+@pytest.mark.parametrize("layer", [3, -4])
+def test_a_start_layer_out_of_range_is_refused(method, layer, vit, images):
+    with pytest.raises(ValueError, match=rf"start_layer={layer}.*between -3 and 2"):
+        method(start_layer=layer)(vit, images)
+
+
+def test_unknown_weights_of_gradcam_are_refused():
+    with pytest.raises(ValueError, match="'row' or 'matrix'"):
+        GradCAM(weights="column")
+
+
+def test_a_target_that_is_no_class_is_refused(vit, images):
+    with pytest.raises(RuntimeError, match="num_classes"):
+        GradCAM()(vit, images, torch.full((3,), 5))
