@@ -1,0 +1,49 @@
+"""What a relevance map is worth: arrays in, numbers out; no model, no file.
+
+Per-sample numbers are computed in torch, batched, on the device of the map. Totals are NumPy functions of
+those per-sample numbers, so that they can be recomputed from stored rows and resampled by a bootstrap.
+"""
+
+from metrics.maps import minmax, upsample
+from metrics.metric import MAP, MIOU, NEGATIVE_AUC, PIXEL_ACCURACY, POSITIVE_AUC, TOKEN_F1, Metric
+from metrics.perturbation import accuracy_curve, auc, removed
+from metrics.ranking import rank
+from metrics.segmentation import (
+    SegmentationCounts,
+    average_precision,
+    foreground,
+    mean_average_precision,
+    miou,
+    pixel_accuracy,
+    segmentation_counts,
+)
+from metrics.token_f1 import TokenCounts, TokenF1, precision_recall_f1, token_counts, token_f1, top_k
+
+__all__ = [
+    "MAP",
+    "MIOU",
+    "NEGATIVE_AUC",
+    "PIXEL_ACCURACY",
+    "POSITIVE_AUC",
+    "TOKEN_F1",
+    "Metric",
+    "SegmentationCounts",
+    "TokenCounts",
+    "TokenF1",
+    "accuracy_curve",
+    "auc",
+    "average_precision",
+    "foreground",
+    "mean_average_precision",
+    "minmax",
+    "miou",
+    "pixel_accuracy",
+    "precision_recall_f1",
+    "rank",
+    "removed",
+    "segmentation_counts",
+    "token_counts",
+    "token_f1",
+    "top_k",
+    "upsample",
+]

@@ -1,0 +1,90 @@
+"""Token F1: how well the k most relevant words agree with an annotated rationale.
+
+DeYoung et al., "ERASER: A Benchmark to Evaluate Rationalized NLP Models", ACL 2020, section 4 (token level).
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from metrics.checks import require_shape
+from metrics.ranking import rank
+
+
+class TokenCounts(NamedTuple):
+    """Words per document and number k of predicted words, int64 (B, len(ks))."""
+
+    hits: Tensor  # predicted and annotated
+    predicted: Tensor
+    annotated: Tensor
+
+
+class TokenF1(NamedTuple):
+    """Fractions in 0..1 per document and number k of predicted words, float64 (B, len(ks))."""
+
+    precision: Tensor
+    recall: Tensor
+    f1: Tensor
+
+
+def top_k(scores: Tensor, ks: Sequence[int], valid: Tensor | None = None) -> Tensor:
+    """The k most relevant words of each document for every k: scores (B, words) to bool (B, len(ks), words).
+
+    ``valid`` (B, words) is False at the padding after the words, whose scores are ignored. A document with
+    fewer than k words gets all of them; of equal scores the earlier word comes first.
+
+    Raises ValueError for NaN or infinity at a valid word, shapes that differ and k < 1.
+    """
+    require_shape("scores", scores, None, None)
+    if min(ks) < 1:
+        raise ValueError(f"ks: expected numbers of words, 1 or more, got {list(ks)}")
+    if valid is None:
+        valid = torch.ones_like(scores, dtype=torch.bool)
+    require_shape("valid", valid, *scores.shape)
+    ranks = rank(scores.where(valid, torch.finfo(scores.dtype).min))
+    return (ranks[:, None, :] < torch.tensor(ks, device=scores.device)[:, None]) & valid[:, None, :]
+
+
+def token_counts(
+    scores: Tensor, rationales: Tensor, ks: Sequence[int], valid: Tensor | None = None
+) -> TokenCounts:
+    """Count words for :func:`precision_recall_f1`; arguments and errors as for :func:`token_f1`."""
+    require_shape("rationales", rationales, len(scores), None)
+    predicted = top_k(scores, ks, valid)
+    visible = scores.shape[1]
+    if rationales.shape[1] < visible:
+        raise ValueError(
+            f"rationales: expected all words of each document, got {rationales.shape[1]} for {visible} scores"
+        )
+    rationales = rationales.bool()
+    return TokenCounts(
+        hits=(predicted & rationales[:, None, :visible]).sum(2),
+        predicted=predicted.sum(2),
+        annotated=rationales.sum(1, keepdim=True).expand(-1, len(ks)),
+    )
+
+
+def precision_recall_f1(hits: Tensor, predicted: Tensor, annotated: Tensor) -> TokenF1:
+    """Precision, recall and F1, float64, from counts of equal shape; 0/0 is 0, as in the reference scorer."""
+    hits = hits.double()
+    return TokenF1(
+        precision=hits / predicted.clamp(min=1),
+        recall=hits / annotated.clamp(min=1),
+        # 2pr / (p + r), written in counts
+        f1=2 * hits / (predicted + annotated).clamp(min=1),
+    )
+
+
+def token_f1(scores: Tensor, rationales: Tensor, ks: Sequence[int], valid: Tensor | None = None) -> TokenF1:
+    """Token F1 of each document at each k: the macro score is its mean over documents.
+
+    ``scores`` (B, visible) are the words that the model saw: only they can be predicted. ``rationales``
+    (B, words ≥ visible), bool, annotates the whole document, also what lies past the visible part, so that
+    recall is capped; cut it to (B, visible) for the recall over the visible part. Both are padded at the end;
+    ``valid`` (B, visible) tells words from padding.
+
+    Raises ValueError for NaN or infinity at a valid word, shapes that do not match and k < 1.
+    """
+    return precision_recall_f1(*token_counts(scores, rationales, ks, valid))

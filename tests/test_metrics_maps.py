@@ -1,0 +1,73 @@
+"""Pixel maps from patch maps, and the ranking of their pixels."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metrics import minmax, rank, upsample
+
+
+def slow_bilinear(patches, size):
+    """Bilinear interpolation with pixel centres at (i + ½) / scale − ½, borders repeated."""
+    height, width = patches.shape
+    out = torch.empty(size, dtype=torch.float64)
+    for i in range(size[0]):
+        for j in range(size[1]):
+            y = min(max((i + 0.5) * height / size[0] - 0.5, 0), height - 1)
+            x = min(max((j + 0.5) * width / size[1] - 0.5, 0), width - 1)
+            top, left = int(y), int(x)
+            bottom, right = min(top + 1, height - 1), min(left + 1, width - 1)
+            upper = (1 - (x - left)) * patches[top, left] + (x - left) * patches[top, right]
+            lower = (1 - (x - left)) * patches[bottom, left] + (x - left) * patches[bottom, right]
+            out[i, j] = (1 - (y - top)) * upper + (y - top) * lower
+    return out
+
+
+def test_upsample_follows_the_definition():
+    patches = torch.rand(2, 3, 4, dtype=torch.float64)
+    expected = torch.stack([slow_bilinear(each, (12, 10)) for each in patches])
+    torch.testing.assert_close(upsample(patches, (12, 10)), expected, rtol=0, atol=1e-14)
+
+
+@given(st.floats(-1e6, 1e6, width=32))
+def test_constant_patches_stay_constant(value):
+    # 14 → 224 happens to round to nothing; a size that is no multiple does not.
+    pixels = upsample(torch.full((1, 14, 14), value), (37, 50))
+    assert pixels.unique().numel() == 1
+    assert minmax(pixels).eq(0).all()
+
+
+def test_minmax_spans_zero_to_one_per_image():
+    maps = torch.randn(5, 6, 7) * torch.tensor([1e-9, 1, 1e9, 3, 5])[:, None, None] + 2
+    scaled = minmax(maps)
+    assert scaled[1:].amin((1, 2)).eq(0).all()
+    assert scaled[1:].amax((1, 2)).eq(1).all()
+    assert scaled[0].eq(0).all(), "1e-9 beside 2 is nothing in float32"
+    for single, among_others in zip(maps, scaled, strict=True):
+        assert minmax(single[None])[0].equal(among_others)
+
+
+@given(st.lists(st.lists(st.integers(0, 3), min_size=6, max_size=6), min_size=1, max_size=4))
+def test_rank_counts_who_comes_first(rows):
+    scores = torch.tensor(rows, dtype=torch.float32)
+    ranks = rank(scores.view(-1, 2, 3)).flatten(1)
+    for row, positions in zip(rows, ranks.tolist(), strict=True):
+        for i, score in enumerate(row):
+            ahead = sum(other > score or (other == score and j < i) for j, other in enumerate(row))
+            assert positions[i] == ahead
+
+
+@pytest.mark.parametrize("function", [minmax, rank, lambda maps: upsample(maps, (8, 8))])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_nan_and_infinity_are_refused_and_located(function, bad):
+    maps = torch.rand(4, 2, 2)
+    maps[2, 1, 1] = bad
+    with pytest.raises(ValueError, match=r"NaN or infinity in sample\(s\) \[2\] of this batch of 4"):
+        function(maps)
+
+
+@pytest.mark.parametrize("function", [minmax, lambda maps: upsample(maps, (8, 8))])
+def test_a_map_without_its_batch_is_refused(function):
+    with pytest.raises(ValueError, match="expected shape"):
+        function(torch.rand(2, 2))
