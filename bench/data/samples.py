@@ -1,0 +1,40 @@
+"""What the readers yield."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+
+@dataclass(frozen=True)
+class ImageSample:
+    """A picture with what is known about it.
+
+    Attributes:
+        id: unique within the data set and stable.
+        image: RGB, at its stored size.
+        label: class index, or None where the data set has no classes.
+        mask: (H, W) bool in the pixels of ``image``, True on the object; None where there is none.
+    """
+
+    id: str
+    image: Image.Image
+    label: int | None
+    mask: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class TextSample:
+    """A document with the words that annotators marked as the reason for its label.
+
+    Attributes:
+        id: unique within the data set and stable.
+        words: the document's whitespace tokens.
+        label: 0 = NEG, 1 = POS.
+        rationale: (len(words),) bool, True on marked words.
+    """
+
+    id: str
+    words: list[str]
+    label: int
+    rationale: np.ndarray
