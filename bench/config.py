@@ -1,0 +1,62 @@
+"""From the configuration to the objects it names, and to the identity of a cell."""
+
+import hashlib
+import json
+import pkgutil
+from collections.abc import Mapping
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from bench.errors import BenchError
+
+# Keys that describe a choice to the runner and to readers; all others are arguments of its _target_.
+DESCRIPTION = {"_target_", "name", "title", "limit", "modality", "explained"}
+
+
+def resolved(cfg: DictConfig) -> dict[str, Any]:
+    """The configuration as plain data, with every interpolation resolved.
+
+    Raises:
+        BenchError: naming a key that has no value yet.
+    """
+    try:
+        plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as e:
+        key = e.full_key or "the configuration"
+        remedy = (
+            "choose a method, e.g. method=rollout" if key == "method._target_" else f"set it with {key}=..."
+        )
+        raise BenchError(f"{key} has no value: {remedy}") from e
+    plain["method"]["name"] = plain["method"]["name"] or plain["method"]["_target_"].rpartition(".")[2]
+    return plain
+
+
+def build(section: str, choice: Mapping[str, Any]) -> Any:
+    """Call the ``_target_`` of a section of the configuration with the section's other keys.
+
+    Raises:
+        BenchError: if there is no such object or it does not take these arguments.
+    """
+    target = choice["_target_"]
+    arguments = {key: value for key, value in choice.items() if key not in DESCRIPTION}
+    try:
+        make = pkgutil.resolve_name(target)
+    except (ImportError, AttributeError, ValueError) as e:
+        raise BenchError(
+            f"{section}._target_={target} cannot be imported ({e}); "
+            "expected package.module.Name, importable from here"
+        ) from e
+    try:
+        return make(**arguments)
+    except TypeError as e:
+        raise BenchError(f"{section}: {target} does not take {sorted(arguments)}: {e}") from e
+    except ValueError as e:
+        raise BenchError(f"{section}: {e}") from e
+
+
+def fingerprint(data: Any) -> str:
+    """Eight hexadecimal digits that change with any value in ``data``."""
+    canonical = json.dumps(data, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:8]

@@ -1,0 +1,95 @@
+"""From a decoded image to the pixels a model sees, and from a token map back to pixels."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from bench.errors import BenchError
+from bench.models import ImageModel
+from metrics import minmax, upsample
+
+INTERPOLATIONS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+
+
+@dataclass(frozen=True)
+class ImageSettings:
+    """How images are brought to the model's size (``protocol.images``).
+
+    Args:
+        size: height and width in pixels.
+        resize: ``squash`` to size × size whatever the aspect, or ``model``: the model's own resizing of the
+            shorter side, followed by a centre crop.
+        interpolation: ``nearest``, ``bilinear`` or ``bicubic``, for images; masks always take the nearest.
+    """
+
+    size: int
+    resize: Literal["squash", "model"]
+    interpolation: str
+
+    def __post_init__(self):
+        if self.resize not in ("squash", "model"):
+            raise BenchError(f"protocol.images.resize={self.resize!r}: expected squash or model")
+        if self.interpolation not in INTERPOLATIONS:
+            raise BenchError(
+                f"protocol.images.interpolation={self.interpolation!r}: "
+                f"expected one of {', '.join(INTERPOLATIONS)}"
+            )
+
+    def check(self, model: ImageModel) -> None:
+        """Raises BenchError if the model takes images of another size."""
+        if model.input_size != (self.size, self.size):
+            raise BenchError(
+                f"protocol.images.size={self.size}: the model takes {model.input_size} pixels; "
+                "set the size to the model's, or model.options.img_size to the protocol's"
+            )
+
+    def pixels(self, image: Image.Image, model: ImageModel) -> Tensor:
+        """(3, size, size), float32 in 0..1, not yet normalised."""
+        fitted = self._fit(image, model, INTERPOLATIONS[self.interpolation])
+        return torch.from_numpy(np.array(fitted)).permute(2, 0, 1).float() / 255
+
+    def mask(self, mask: np.ndarray, model: ImageModel) -> Tensor:
+        """(size, size), boolean, from a boolean (H, W), resized and cropped as the image is."""
+        fitted = self._fit(Image.fromarray(mask.astype(np.uint8)), model, Image.Resampling.NEAREST)
+        return torch.from_numpy(np.array(fitted)).bool()
+
+    def _fit(self, image: Image.Image, model: ImageModel, resampling: Image.Resampling) -> Image.Image:
+        if self.resize == "squash":
+            return image.resize((self.size, self.size), resampling)
+        scale = self.size / model.crop / min(image.size)
+        width, height = (round(side * scale) for side in image.size)
+        left, top = (width - self.size) // 2, (height - self.size) // 2
+        box = (left, top, left + self.size, top + self.size)
+        return image.resize((width, height), resampling).crop(box)
+
+
+def pixel_maps(relevance: Tensor, model: ImageModel, size: tuple[int, int]) -> Tensor:
+    """What a method returned for a batch of images, as float32 (batch, height, width) maps in 0..1.
+
+    Token maps lose their prefix tokens and are upsampled bilinearly; all maps are min–max scaled.
+
+    Raises:
+        BenchError: if the relevance has neither one number per token nor one per pixel.
+    """
+    # Interpolation makes equal pixels equal up to rounding only, and ranking would take the rounding for a
+    # ranking. So it is done in double precision and rounded off, to the precision of the reference.
+    relevance = relevance.double()
+    rows, columns = model.grid
+    tokens = model.prefix_tokens + rows * columns
+    if tuple(relevance.shape[1:]) == (tokens,):
+        patches = relevance[:, model.prefix_tokens :].unflatten(1, (rows, columns))
+        return minmax(upsample(patches, size)).float()
+    if tuple(relevance.shape[1:]) == size:
+        return minmax(relevance).float()
+    raise BenchError(
+        f"method: it returned relevance of shape {tuple(relevance.shape)}; "
+        f"expected (batch, {tokens}) tokens, prefix tokens included, or (batch, {size[0]}, {size[1]}) pixels"
+    )

@@ -1,0 +1,86 @@
+"""Reading weights from local files, without unpickling anything."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from bench.errors import BenchError
+
+SHOWN = 3  # keys named in a message before it says how many more there are
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """The state dict in a ``.safetensors``, ``.pth``, ``.pt`` or ``.bin`` file.
+
+    Raises:
+        BenchError: if the file is missing, damaged, or holds anything but tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise BenchError(
+            f"model.checkpoint: there is no file {path}; give the path of a .safetensors or .pth file"
+        )
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except (
+        SafetensorError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        torch.serialization.pickle.UnpicklingError,
+    ) as e:
+        reason = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
+        raise BenchError(
+            f"model.checkpoint: {path} cannot be read as weights ({reason}); "
+            "expected a complete .safetensors file or a .pth file with a plain state dict"
+        ) from e
+    for wrapper in ("model", "state_dict"):
+        if isinstance(weights, Mapping) and isinstance(weights.get(wrapper), Mapping):
+            weights = weights[wrapper]
+    if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise BenchError(f"model.checkpoint: {path} holds no state dict (a mapping of names to tensors)")
+    return dict(weights)
+
+
+def load_weights(module: nn.Module, path: str | Path, architecture: str) -> None:
+    """Load a local checkpoint; every name and shape must fit.
+
+    Raises:
+        BenchError: naming the first parameters that do not fit.
+    """
+    weights = read_weights(path)
+    expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in weights.items()}
+    problems = [
+        *(f"{n} is missing" for n in expected if n not in found),
+        *(f"{n} is not in the model" for n in found if n not in expected),
+        *(
+            f"{n} has shape {found[n]} where the model has {expected[n]}"
+            for n in expected
+            if n in found and found[n] != expected[n]
+        ),
+    ]
+    if problems:
+        more = f" and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+        raise BenchError(
+            f"model.checkpoint: {path} does not fit {architecture}: {'; '.join(problems[:SHOWN])}{more}. "
+            "Choose the architecture the file was trained with (model.architecture, model.options)"
+        )
+    module.load_state_dict(weights)
+
+
+def checksum(module: nn.Module) -> str:
+    """SHA-256 over the names and values of all weights, wherever they came from."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,102 @@
+"""Vision Transformers of timm."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from bench.errors import BenchError
+from bench.models.checkpoint import checksum, load_weights
+
+
+class ImageModel:
+    """An unmodified timm classifier in eval mode.
+
+    Args:
+        architecture: timm's name of the model; with its tag, the hub's weights of that name are loaded.
+        checkpoint: a local ``.safetensors`` or ``.pth`` file instead of the hub's weights.
+        options: further arguments of ``timm.create_model``.
+        mean, std: per channel, for pixels in 0..1; None takes the model's own.
+
+    Attributes:
+        module: the timm model itself, a callable from normalised images (batch, 3, H, W) to logits.
+        input_size: (height, width) that the model takes.
+        crop: the share of the resized image that the model's own preprocessing keeps.
+        interpolation: of the model's own preprocessing.
+        grid: patches per column and row.
+        prefix_tokens: how many tokens stand before those of the patches.
+
+    Raises:
+        BenchError: if there is no such model, its weights cannot be had or do not fit, or its logits do not
+            come from a class token, which the methods read.
+    """
+
+    def __init__(
+        self,
+        architecture: str,
+        checkpoint: str | Path | None = None,
+        options: Mapping | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+    ):
+        import timm
+
+        if not timm.is_model(architecture):
+            near = ", ".join(timm.list_models(f"{architecture.split('_')[0]}*")[:5])
+            raise BenchError(
+                f"model.architecture: timm has no model {architecture!r}; similar ones: {near or 'none'}"
+            )
+        try:
+            self.module = timm.create_model(
+                architecture, pretrained=checkpoint is None, **(options or {})
+            ).eval()
+        except TypeError as e:
+            raise BenchError(f"model.options: {architecture} does not take {dict(options or {})}: {e}") from e
+        except (OSError, RuntimeError, ValueError) as e:
+            if checkpoint is not None:
+                raise
+            raise BenchError(
+                f"model.architecture: no weights of {architecture} to be had from the hub "
+                f"({type(e).__name__}); download them and give model.checkpoint=<file>"
+            ) from e
+        if getattr(self.module, "global_pool", None) != "token" or not hasattr(self.module, "patch_embed"):
+            raise BenchError(
+                f"model.architecture: {architecture} is no Vision Transformer that reads a class token "
+                f"(global_pool={getattr(self.module, 'global_pool', None)!r}); the methods read it too"
+            )
+        if checkpoint is not None:
+            load_weights(self.module, checkpoint, architecture)
+        config = timm.data.resolve_model_data_config(self.module)
+        self.input_size = tuple(self.module.patch_embed.img_size or config["input_size"][1:])
+        self.crop = config["crop_pct"]
+        self.interpolation = config["interpolation"]
+        self.mean, self.std = mean or config["mean"], std or config["std"]
+        self.grid = tuple(self.module.patch_embed.grid_size)
+        self.prefix_tokens = self.module.num_prefix_tokens
+        self.classes = self.module.num_classes
+        self.checksum = checksum(self.module)
+        self.device = torch.device("cpu")
+
+    def to(self, device: torch.device) -> "ImageModel":
+        """Move the weights; returns the model."""
+        self.module.to(device)
+        self.device = device
+        return self
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """From pixels in 0..1, (batch, 3, H, W), to what the model takes.
+
+        In double precision, then rounded, so that every device gives the same numbers: relevance can
+        change visibly with the last bit of a pixel.
+        """
+        mean, std = (
+            torch.tensor(v, dtype=torch.float64, device=pixels.device).view(1, -1, 1, 1)
+            for v in (self.mean, self.std)
+        )
+        return ((pixels.double() - mean) / std).to(pixels.dtype)
+
+    @torch.inference_mode()
+    def predict(self, pixels: Tensor) -> Tensor:
+        """The predicted classes (batch,) of pixels in 0..1."""
+        return self.module(self.normalise(pixels)).argmax(dim=1)

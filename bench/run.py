@@ -1,0 +1,151 @@
+"""Compute one cell."""
+
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.utils.data import DataLoader, Dataset, Subset
+from tqdm import tqdm
+
+from bench import tracking
+from bench.config import build
+from bench.errors import BenchError
+from bench.store import Cell
+
+PACKAGES = (
+    "transformer-explanation-bench",
+    "torch",
+    "timm",
+    "transformers",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "pillow",
+)
+
+
+def run(config: dict[str, Any]) -> dict[str, float] | None:
+    """Compute the cell of a resolved configuration and keep it; None if it was done already.
+
+    Raises:
+        BenchError: for everything the user can mend.
+    """
+    cell = Cell(config)
+    if cell.is_done() and not config["rerun"]:
+        print(f"{cell}: done already ({cell.record_file})")
+        return None
+    _check(config)
+    torch.manual_seed(config["seed"])
+    np.random.seed(config["seed"])  # noqa: NPY002  a user's own method may draw from it
+
+    dataset = _dataset(config)
+    model = build("model", config["model"]).to(_device(config["device"]))
+    method = build("method", config["method"])
+    task = build("task", config["task"])
+    task.check(model)
+
+    started = time.time()
+    batches = [
+        task.rows(model, method, samples, config["explained"])
+        for samples in _batches(config, dataset, description=str(cell))
+    ]
+    rows = pd.concat(batches, ignore_index=True)
+    summary = task.summarise(rows)
+    record = {
+        "metrics": summary,
+        "samples": len(rows),
+        "seed": config["seed"],
+        "checkpoint_sha256": model.checksum,
+        "device": str(model.device),
+        "seconds": round(time.time() - started, 3),
+        "versions": versions(),
+    }
+    cell.write(rows, record)
+    tracking.log(cell, record, rows)
+    tqdm.write(f"{cell}: " + ", ".join(f"{name} {value:.4g}" for name, value in summary.items()))
+    return summary
+
+
+def _check(config: dict[str, Any]) -> None:
+    for key in ("batch_size", "limit"):
+        if config[key] is not None and (not isinstance(config[key], int) or config[key] < 1):
+            raise BenchError(f"{key}={config[key]}: expected a whole number, 1 or more")
+    if config["explained"] not in ("predicted", "target"):
+        raise BenchError(f"explained={config['explained']}: expected predicted or target")
+    tracking.check(config["wandb"])
+
+
+def _dataset(config: dict[str, Any]):
+    """The data set, or the samples of it that ``limit`` draws with the seed."""
+    embedded = Path(config["paths"]["embedded"])
+    if Path(config["dataset"]["path"]).is_relative_to(embedded):
+        from bench.embedded.make import ensure
+
+        ensure(embedded)
+    dataset = build("dataset", config["dataset"])
+    if config["limit"] is None or config["limit"] >= len(dataset):
+        return dataset
+    drawn = np.random.default_rng(config["seed"]).choice(len(dataset), config["limit"], replace=False)
+    return Subset(dataset, sorted(drawn.tolist()))
+
+
+class _ErrorsAsItems(Dataset):
+    """Hands errors over as samples: a worker process would bury their message in its traceback."""
+
+    def __init__(self, dataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int):
+        try:
+            return self.dataset[index]
+        except BenchError as e:
+            return e
+
+
+def _batches(config: dict[str, Any], dataset, description: str) -> Iterator[list]:
+    loader = DataLoader(
+        _ErrorsAsItems(dataset),
+        batch_size=config["batch_size"],
+        num_workers=config["num_workers"],
+        collate_fn=list,
+    )
+    with tqdm(total=len(dataset), desc=description, unit="sample", mininterval=1, leave=False) as progress:
+        for samples in loader:
+            for sample in samples:
+                if isinstance(sample, BenchError):
+                    raise sample
+            yield samples
+            progress.update(len(samples))
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as e:
+        raise BenchError(f"device={name}: not to be had here ({e}); use device=auto or device=cpu") from e
+    return device
+
+
+def versions() -> dict[str, str]:
+    """What the rows were computed with."""
+    git = ["git", "-C", os.path.dirname(__file__), "describe", "--always", "--dirty", "--abbrev=12"]
+    described = subprocess.run(git, capture_output=True, text=True, check=False)
+    return {
+        "python": platform.python_version(),
+        **{package: version(package) for package in PACKAGES},
+        "commit": described.stdout.strip() or "unknown",
+    }

@@ -1,0 +1,163 @@
+"""The result store: for each cell one Parquet file of rows per sample beside one JSON file.
+
+``results/<suite>/cells/<task>/<dataset>--<model>--<method>--<explained>--<fingerprint>.{parquet,json}``. The
+fingerprint is of everything that can change the rows, so a cell whose files exist is done, and a cell with
+other settings is another cell. The JSON is written last: without it there is no cell.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.config import fingerprint
+from bench.errors import BenchError
+
+# Rises when rows or files change their meaning; cells of another format are not read.
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is computed and where it is kept: task × dataset × model × method × explained class.
+
+    Args:
+        config: the resolved configuration (:func:`bench.config.resolved`).
+    """
+
+    config: dict[str, Any] = field(repr=False)
+
+    @property
+    def conditions(self) -> dict[str, Any]:
+        """What rows of one table must have in common: everything but the method and the explained class."""
+        task = self.config["task"]["name"]
+        protocol = self.config["protocol"]
+        sections = {"perturbation": ("images",), "segmentation": ("images",), "token_f1": ()}[task]
+        return {
+            "format": FORMAT,
+            "task": task,
+            "dataset": self.config["dataset"] | {"limit": self.config["limit"], "seed": self.config["seed"]},
+            "model": self.config["model"],
+            "protocol": {
+                "name": protocol["name"],
+                "version": protocol["version"],
+                **{section: protocol[section] for section in (*sections, task)},
+            },
+        }
+
+    @property
+    def rows_file(self) -> Path:
+        """The Parquet file."""
+        return self._path.with_suffix(".parquet")
+
+    @property
+    def record_file(self) -> Path:
+        """The JSON file."""
+        return self._path.with_suffix(".json")
+
+    @property
+    def _path(self) -> Path:
+        c = self.config
+        identity = self.conditions | {"method": c["method"], "explained": c["explained"]}
+        names = (c["dataset"]["name"], c["model"]["name"], c["method"]["name"], c["explained"])
+        stem = "--".join(re.sub(r"[^\w-]+", "_", str(name)) for name in (*names, fingerprint(identity)))
+        return folder(c, c["task"]["name"]) / stem
+
+    def __str__(self) -> str:
+        c = self.config
+        return f"{c['task']['name']}: {c['method']['name']} ({c['explained']}), {c['model']['title']}"
+
+    def is_done(self) -> bool:
+        """Whether both files are there."""
+        return self.record_file.exists() and self.rows_file.exists()
+
+    def write(self, rows: pd.DataFrame, record: dict[str, Any]) -> None:
+        """Keep a finished cell.
+
+        Raises:
+            BenchError: if the results folder cannot be written to.
+        """
+        settings = _flatten(self.conditions["protocol"], "protocol")
+        labels = {
+            "task": self.config["task"]["name"],
+            "dataset": self.config["dataset"]["name"],
+            "model": self.config["model"]["name"],
+            "method": self.config["method"]["name"],
+            "explained": self.config["explained"],
+        }
+        described = rows.assign(**labels, **{key: str(value) for key, value in settings.items()})
+        record = {"conditions": self.conditions, "method": self.config["method"]} | record
+        try:
+            self.rows_file.parent.mkdir(parents=True, exist_ok=True)
+            _replace(self.rows_file, lambda p: described.to_parquet(p, index=False))
+            text = json.dumps(record | {"config": self.config}, indent=1, default=str)
+            _replace(self.record_file, lambda p: p.write_text(text + "\n"))
+        except OSError as e:
+            raise BenchError(
+                f"paths.results: {self.rows_file.parent} cannot be written to ({e.strerror or e}); "
+                "free some space or choose another folder with paths.results=..."
+            ) from e
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished cell, read back."""
+
+    path: Path
+    record: dict[str, Any] = field(repr=False)
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """One row per sample.
+
+        Raises:
+            BenchError: if the file is damaged.
+        """
+        path = self.path.with_suffix(".parquet")
+        try:
+            return pd.read_parquet(path)
+        except (OSError, ValueError) as e:  # pyarrow's errors are kinds of these
+            raise BenchError(f"{path} is damaged ({e}); delete it and run its cell again") from e
+
+
+def folder(config: dict[str, Any], task: str) -> Path:
+    """Where the cells of a suite's task are kept."""
+    return Path(config["paths"]["results"]) / config["suite"]["name"] / "cells" / task
+
+
+def results(config: dict[str, Any], task: str) -> Iterator[Result]:
+    """All finished cells of a suite's task, in the order of their names.
+
+    Raises:
+        BenchError: if a JSON file is damaged.
+    """
+    for path in sorted(folder(config, task).glob("*.json")):
+        if not path.with_suffix(".parquet").exists():
+            continue
+        try:
+            yield Result(path, json.loads(path.read_text()))
+        except ValueError as e:
+            raise BenchError(f"{path} is damaged ({e}); delete it and run its cell again") from e
+
+
+def _replace(path: Path, write) -> None:
+    """Write aside, then rename, so that nobody ever sees half a file."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(aside)
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _flatten(settings: dict[str, Any], prefix: str) -> dict[str, Any]:
+    flat = {}
+    for key, value in settings.items():
+        name = f"{prefix}.{key}"
+        flat.update(_flatten(value, name) if isinstance(value, dict) else {name: value})
+    return flat

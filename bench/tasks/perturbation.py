@@ -1,0 +1,97 @@
+"""Perturbation test: accuracy while pixels are masked in the order of their relevance."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+
+from bench.data import ImageSample
+from bench.errors import BenchError
+from bench.images import ImageSettings, pixel_maps
+from bench.models import ImageModel
+from bench.tasks.task import Explained, explain, explained_classes
+from metrics import NEGATIVE_AUC, POSITIVE_AUC, accuracy_curve, auc, rank, removed
+
+FILLS = ("black", "mean")
+
+
+class Perturbation:
+    """Mask 0 to 90 % of an image, most relevant pixels first (positive) or last (negative).
+
+    A hit is a prediction of the annotated class, whichever class was explained.
+
+    Args:
+        settings: ``protocol.perturbation``: ``steps``, the fractions masked, from 0 up; ``fill``, what masked
+            pixels become before normalisation: ``black``, or the ``mean`` that the model subtracts.
+        images: ``protocol.images``.
+    """
+
+    name = "perturbation"
+    metrics = (NEGATIVE_AUC, POSITIVE_AUC)
+
+    def __init__(self, settings: Mapping, images: Mapping):
+        self.steps = list(settings["steps"])
+        self.fill = settings["fill"]
+        self.images = ImageSettings(**images)
+        increasing = all(a < b for a, b in zip(self.steps, self.steps[1:], strict=False))
+        if len(self.steps) < 2 or self.steps[0] != 0 or self.steps[-1] > 1 or not increasing:
+            raise BenchError(
+                f"protocol.perturbation.steps={self.steps}: "
+                "expected fractions that start at 0 and rise to at most 1"
+            )
+        if self.fill not in FILLS:
+            raise BenchError(f"protocol.perturbation.fill={self.fill!r}: expected one of {', '.join(FILLS)}")
+
+    def check(self, model: ImageModel) -> None:
+        """Raises BenchError if the model takes images of another size."""
+        self.images.check(model)
+
+    def rows(
+        self, model: ImageModel, method: Callable, samples: Sequence[ImageSample], explained: Explained
+    ) -> pd.DataFrame:
+        """Per image: its classes and, for both directions, whether each step was a hit."""
+        pixels = torch.stack([self.images.pixels(s.image, model) for s in samples]).to(model.device)
+        labels = self._labels(samples, model)
+        predicted = model.predict(pixels)
+        target = explained_classes(explained, predicted, labels.tolist())
+        relevance = explain(method, model.module, model.normalise(pixels), target, [s.id for s in samples])
+        ranks = rank(pixel_maps(relevance, model, pixels.shape[-2:]))
+        fill = torch.zeros(3) if self.fill == "black" else torch.tensor(model.mean)
+        fill = fill.to(pixels).view(1, 3, 1, 1)
+
+        def hits(most_relevant_first: bool) -> list[list[bool]]:
+            curve = [predicted == labels]
+            for fraction in self.steps[1:]:
+                masked = removed(ranks, fraction, most_relevant_first)[:, None]
+                curve.append(model.predict(torch.where(masked, fill, pixels)) == labels)
+            return torch.stack(curve, dim=1).tolist()
+
+        return pd.DataFrame(
+            {
+                "id": [s.id for s in samples],
+                "label": labels.tolist(),
+                "predicted": predicted.tolist(),
+                "explained_class": target.tolist(),
+                "positive_hits": hits(most_relevant_first=True),
+                "negative_hits": hits(most_relevant_first=False),
+            }
+        )
+
+    def _labels(self, samples: Sequence[ImageSample], model: ImageModel) -> torch.Tensor:
+        for s in samples:
+            if s.label is None or s.label >= model.classes:
+                raise BenchError(
+                    f"dataset: {s.id} has the label {s.label}, but the model has {model.classes} classes; "
+                    "choose a model that was trained on this data set's classes"
+                )
+        return torch.tensor([s.label for s in samples], device=model.device)
+
+    def summarise(self, rows: pd.DataFrame) -> dict[str, float]:
+        """Both AUCs × 100 and the clean accuracy in per cent."""
+        curves = {d: accuracy_curve(np.stack(rows[f"{d}_hits"])) for d in ("positive", "negative")}
+        return {
+            NEGATIVE_AUC.name: float(auc(curves["negative"], self.steps)),
+            POSITIVE_AUC.name: float(auc(curves["positive"], self.steps)),
+            "accuracy": 100 * float(curves["positive"][0]),
+        }

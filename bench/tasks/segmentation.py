@@ -1,0 +1,81 @@
+"""Segmentation test: agreement of a map's foreground with an annotated mask."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+
+from bench.data import ImageSample
+from bench.errors import BenchError
+from bench.images import ImageSettings, pixel_maps
+from bench.models import ImageModel
+from bench.tasks.task import Explained, explain, explained_classes
+from metrics import (
+    MAP,
+    MIOU,
+    PIXEL_ACCURACY,
+    average_precision,
+    foreground,
+    mean_average_precision,
+    miou,
+    pixel_accuracy,
+    segmentation_counts,
+)
+
+
+class Segmentation:
+    """Compare maps with masks.
+
+    Args:
+        settings: ``protocol.segmentation``: ``threshold``, above which a pixel of the min–max scaled map is
+            foreground: ``mean``, the map's own, or a number.
+        images: ``protocol.images``.
+    """
+
+    name = "segmentation"
+    metrics = (PIXEL_ACCURACY, MAP, MIOU)
+
+    def __init__(self, settings: Mapping, images: Mapping):
+        self.threshold = settings["threshold"]
+        self.images = ImageSettings(**images)
+        if self.threshold != "mean" and not isinstance(self.threshold, (int, float)):
+            raise BenchError(f"protocol.segmentation.threshold={self.threshold!r}: expected mean or a number")
+
+    def check(self, model: ImageModel) -> None:
+        """Raises BenchError if the model takes images of another size."""
+        self.images.check(model)
+
+    def rows(
+        self, model: ImageModel, method: Callable, samples: Sequence[ImageSample], explained: Explained
+    ) -> pd.DataFrame:
+        """Per image: the explained class, counts of pixels, and the average precision."""
+        if any(s.mask is None for s in samples):
+            raise BenchError(
+                "dataset: segmentation needs masks; choose dataset=imagenet_segmentation or one like it"
+            )
+        pixels = torch.stack([self.images.pixels(s.image, model) for s in samples]).to(model.device)
+        masks = torch.stack([self.images.mask(s.mask, model) for s in samples]).to(model.device)
+        target = explained_classes(explained, model.predict(pixels), [s.label for s in samples])
+        relevance = explain(method, model.module, model.normalise(pixels), target, [s.id for s in samples])
+        maps = pixel_maps(relevance, model, pixels.shape[-2:])
+        counts = segmentation_counts(foreground(maps, self.threshold), masks)
+        return pd.DataFrame(
+            {
+                "id": [s.id for s in samples],
+                "explained_class": target.tolist(),
+                "correct": counts.correct.tolist(),
+                "labelled": counts.labelled.tolist(),
+                "intersection": counts.intersection.tolist(),
+                "union": counts.union.tolist(),
+                "average_precision": average_precision(maps, masks).tolist(),
+            }
+        )
+
+    def summarise(self, rows: pd.DataFrame) -> dict[str, float]:
+        """Pixel accuracy, mAP and mIoU in per cent."""
+        return {
+            PIXEL_ACCURACY.name: float(pixel_accuracy(rows["correct"], rows["labelled"])),
+            MAP.name: float(mean_average_precision(rows["average_precision"])),
+            MIOU.name: float(miou(np.stack(rows["intersection"]), np.stack(rows["union"]))),
+        }

@@ -1,0 +1,64 @@
+"""What all tasks have in common."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from bench.errors import BenchError
+from metrics import Metric
+
+Explained = Literal["predicted", "target"]
+
+
+class Task(Protocol):
+    """A task of the benchmark."""
+
+    name: str
+    metrics: Sequence[Metric]
+
+    def check(self, model) -> None:
+        """Raises BenchError if the task cannot be run with this model."""
+
+    def rows(self, model, method: Callable, samples: Sequence, explained: Explained) -> pd.DataFrame:
+        """Explain a batch of samples and evaluate the maps: one row per sample, its ``id`` first."""
+
+    def summarise(self, rows: pd.DataFrame) -> dict[str, float]:
+        """The metrics of a cell, from the rows of all its samples."""
+
+
+def explain(method: Callable, forward: Callable, inputs, target: Tensor, ids: Sequence[str]) -> Tensor:
+    """Call a method and look at what it returns.
+
+    Raises:
+        BenchError: if the method refuses, or naming the samples whose relevance is not finite.
+    """
+    try:
+        relevance = method(forward, inputs, target)
+    except ValueError as e:  # what methods raise for settings, models and operations they cannot handle
+        raise BenchError(f"method: {e}") from e
+    finite = relevance.flatten(1).isfinite().all(dim=1)
+    if not finite.all():
+        bad = [sample_id for sample_id, ok in zip(ids, finite.tolist(), strict=True) if not ok]
+        raise BenchError(
+            f"method: {type(method).__name__} returned NaN or infinite relevance for {', '.join(bad)}; "
+            "a map must be finite to be ranked"
+        )
+    return relevance
+
+
+def explained_classes(explained: Explained, predicted: Tensor, labels: Sequence[int | None]) -> Tensor:
+    """The class to explain for each sample, (batch,).
+
+    Raises:
+        BenchError: if the annotated class is asked for and the data set has none.
+    """
+    if explained == "predicted":
+        return predicted
+    if explained != "target":
+        raise BenchError(f"explained={explained!r}: expected predicted or target")
+    if None in labels:
+        raise BenchError("explained=target: this data set has no annotated classes; use explained=predicted")
+    return torch.tensor(labels, device=predicted.device)

@@ -1,0 +1,359 @@
+"""The runner on tiny models and data of its own: cells, the store, bad input, the command line."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+import bench
+from bench.errors import BenchError
+from bench.run import run
+from bench.store import Cell
+from bench.tables import configuration, table
+
+ROOT = Path(bench.__file__).resolve().parent.parent
+TINY = {"embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 3, "img_size": 32, "patch_size": 8}
+OPTIONS = "model.options={" + ",".join(f"{k}:{v}" for k, v in TINY.items()) + "}"
+WNIDS = ("n00000001", "n00000002", "n00000003")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """A data root with nine images, four masks and a tiny ViT."""
+    import timm
+
+    root = tmp_path_factory.mktemp("root")
+    rng = np.random.default_rng(0)
+    classes = {str(i): [wnid] for i, wnid in enumerate(WNIDS)}
+    for wnid in WNIDS:
+        folder = root / "imagenet" / "val" / wnid
+        folder.mkdir(parents=True)
+        for i in range(3):
+            pixels = rng.integers(0, 256, (40, 36, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"{wnid}_{i}.JPEG")
+    (root / "imagenet" / "class_index.json").write_text(json.dumps(classes))
+    (root / "imagenet_segmentation").mkdir()
+    with h5py.File(root / "imagenet_segmentation" / "gtsegs_ijcv.mat", "w") as f:
+        images, masks = [], []
+        for i in range(4):
+            images.append(
+                f.create_dataset(f"r/i{i}", data=rng.integers(0, 256, (3, 36, 40), dtype=np.uint8)).ref
+            )
+            mask = f.create_dataset(f"r/m{i}", data=rng.integers(0, 2, (36, 40), dtype=np.uint8))
+            masks.append(f.create_dataset(f"r/c{i}", data=np.array([[mask.ref]], h5py.ref_dtype)).ref)
+        f["value/img"] = np.array(images, h5py.ref_dtype)[:, None]
+        f["value/gt"] = np.array(masks, h5py.ref_dtype)[:, None]
+    torch.manual_seed(0)
+    model = timm.create_model("vit_tiny_patch16_224", **TINY)
+    save_file(model.state_dict(), root / "tiny.safetensors")
+    return root
+
+
+@pytest.fixture
+def configure(root, tmp_path):
+    """Compose a cell of the tiny data; results go to a folder of the test's own."""
+
+    def configure(task="perturbation", *overrides):
+        dataset = {"perturbation": "imagenet", "segmentation": "imagenet_segmentation"}[task]
+        return configuration(
+            [
+                f"task={task}",
+                f"dataset={dataset}",
+                "model=timm",
+                "model.architecture=vit_tiny_patch16_224",
+                f"model.checkpoint={root / 'tiny.safetensors'}",
+                OPTIONS,
+                "protocol.images.size=32",
+                f"paths.data={root}",
+                f"paths.results={tmp_path / 'results'}",
+                "batch_size=4",
+                "device=cpu",
+                *overrides,
+            ]
+        )
+
+    return configure
+
+
+def read(config) -> tuple[pd.DataFrame, dict]:
+    cell = Cell(config)
+    return pd.read_parquet(cell.rows_file), json.loads(cell.record_file.read_text())
+
+
+def test_a_perturbation_cell_keeps_rows_and_a_record(configure):
+    config = configure("perturbation", "explained=target")
+    summary = run(config)
+    rows, record = read(config)
+    assert len(rows) == 9
+    assert rows["id"].is_unique
+    assert list(rows["label"]) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert (rows["explained_class"] == rows["label"]).all()
+    for direction in ("positive", "negative"):
+        hits = np.stack(rows[f"{direction}_hits"])
+        assert hits.shape == (9, 10)
+        assert (hits[:, 0] == (rows["label"] == rows["predicted"])).all()
+    # The definition, once more: trapezoids over x = 0 … 0.9 of the accuracy, times 100.
+    curve = np.stack(rows["negative_hits"]).mean(axis=0)
+    assert summary["negative_auc"] == pytest.approx(100 * np.trapezoid(curve, np.arange(10) / 10))
+    assert record["metrics"] == summary
+    assert record["config"]["protocol"]["name"] == "paper"
+    assert len(record["checkpoint_sha256"]) == 64
+    assert record["versions"]["torch"] == torch.__version__
+    assert (rows["protocol.perturbation.fill"] == "black").all()
+    assert (rows["protocol.images.resize"] == "squash").all()
+
+
+def test_accuracy_is_measured_against_the_label_whatever_is_explained(configure):
+    rows = {}
+    for explained in ("predicted", "target"):
+        config = configure("perturbation", f"explained={explained}", "method=raw_attention")
+        run(config)
+        rows[explained] = read(config)[0]
+    # Raw attention does not depend on the explained class, so nothing else may.
+    for column in ("label", "predicted", "positive_hits", "negative_hits"):
+        assert rows["predicted"][column].map(str).equals(rows["target"][column].map(str))
+
+
+def test_a_segmentation_cell(configure):
+    config = configure("segmentation", "method=transformer_attribution")
+    summary = run(config)
+    rows, _ = read(config)
+    assert len(rows) == 4
+    assert (rows["labelled"] == 32 * 32).all()
+    assert summary["pixel_accuracy"] == pytest.approx(100 * rows["correct"].sum() / rows["labelled"].sum())
+    union, intersection = np.stack(rows["union"]).sum(0), np.stack(rows["intersection"]).sum(0)
+    assert summary["miou"] == pytest.approx(100 * (intersection / union).mean())
+
+
+@pytest.mark.parametrize("method", ["transformer_attribution", "gradcam", "lrp", "partial_lrp"])
+def test_the_size_of_a_batch_changes_nothing(configure, method):
+    rows = []
+    for size in (1, 4):
+        config = configure("segmentation", f"method={method}", f"batch_size={size}", "rerun=true")
+        run(config)
+        rows.append(read(config)[0])
+    assert np.allclose(rows[0]["average_precision"], rows[1]["average_precision"], atol=1e-5)
+    assert (rows[0]["correct"] == rows[1]["correct"]).all()
+
+
+def test_workers_change_nothing(configure):
+    config = configure("perturbation", "num_workers=2")
+    run(config)
+    with_workers, _ = read(config)
+    run(configure("perturbation", "num_workers=0", "rerun=true"))
+    pd.testing.assert_frame_equal(with_workers, read(config)[0])
+
+
+def test_a_finished_cell_is_not_run_again(configure, capsys):
+    config = configure()
+    run(config)
+    before = Cell(config).record_file.stat().st_mtime_ns
+    assert run(config) is None
+    assert "done already" in capsys.readouterr().out
+    assert Cell(config).record_file.stat().st_mtime_ns == before
+
+
+def test_other_settings_are_another_cell(configure):
+    paths = {
+        Cell(configure("perturbation", *overrides)).record_file
+        for overrides in (
+            [],
+            ["protocol.perturbation.fill=mean"],
+            ["method.start_layer=0"],
+            ["limit=3"],
+            ["seed=1"],
+        )
+    }
+    assert len(paths) == 5
+
+
+def test_how_it_is_run_is_not_part_of_a_cell(configure):
+    assert (
+        Cell(configure()).record_file
+        == Cell(configure("perturbation", "batch_size=1", "num_workers=2")).record_file
+    )
+
+
+def test_a_limit_draws_the_same_samples_for_every_method(configure):
+    drawn = []
+    for method in ("rollout", "lrp"):
+        config = configure("perturbation", f"method={method}", "limit=4")
+        run(config)
+        drawn.append(list(read(config)[0]["id"]))
+    assert len(drawn[0]) == 4
+    assert drawn[0] == drawn[1]
+
+
+def test_a_method_of_the_users_own(configure, tmp_path, monkeypatch):
+    (tmp_path / "my_methods.py").write_text(
+        "import torch\n"
+        "class Centre:\n"
+        "    def __init__(self, sigma): self.sigma = sigma\n"
+        "    def __call__(self, forward, inputs, target=None):\n"
+        "        y = torch.linspace(-1, 1, inputs.shape[-1])\n"
+        "        return torch.exp(-(y[:, None] ** 2 + y ** 2) / self.sigma).expand(len(inputs), -1, -1)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    own = ("method=custom", "method._target_=my_methods.Centre", "+method.sigma=0.5")
+    config = configure("segmentation", *own)
+    assert run(config)["map"] > 0
+    run(configure("segmentation", "method=rollout"))
+    assert list(table(config).shown.index) == ["rollout", "Centre"]
+
+
+def nan_map(forward, inputs, target=None):
+    maps = torch.ones(inputs.shape[0], *inputs.shape[-2:])
+    maps[-1, 0, 0] = torch.nan
+    return maps
+
+
+def wrong_shape(forward, inputs, target=None):
+    return torch.ones(inputs.shape[0], 5)
+
+
+class Own:
+    """Bad methods by name, for the test below."""
+
+    nan = staticmethod(lambda: nan_map)
+    shape = staticmethod(lambda: wrong_shape)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["method=custom", "method._target_=tests.test_run.Own.nan"], r"NaN.*n00000002_0"),
+        (["method=custom", "method._target_=tests.test_run.Own.shape"], r"\(4, 5\); expected \(batch, 17\)"),
+        (["method.start_layer=9"], r"start_layer=9.*between -2 and 1"),
+        (["model.checkpoint=/no/such.safetensors"], r"there is no file /no/such.safetensors"),
+        (["model.options.embed_dim=48"], r"tiny.safetensors does not fit.*shape"),
+        (["+model.options.no_such_option=1"], r"model.options.*no_such_option"),
+        (["model.architecture=no_such_model"], r"timm has no model 'no_such_model'"),
+        (["model.architecture=resnet18", "model.options=null"], r"resnet18 is no Vision Transformer"),
+        (["protocol.images.size=64"], r"protocol.images.size=64: the model takes \(32, 32\)"),
+        (["explained=both"], r"explained=both: expected predicted or target"),
+        (["device=cuda:77"], r"device=cuda:77"),
+        (["batch_size=0"], r"batch_size=0"),
+        (["limit=-1"], r"limit=-1"),
+    ],
+)
+def test_bad_input_gives_one_message_and_leaves_nothing(configure, tmp_path, overrides, expected):
+    config = configure("perturbation", *overrides)
+    with pytest.raises(BenchError, match=expected) as raised:
+        run(config)
+    assert "\n" not in str(raised.value)
+    assert not list((tmp_path / "results").rglob("*.*"))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_damaged_image_is_named_whoever_reads_it(configure, root, tmp_path, workers):
+    shutil.copytree(root / "imagenet", tmp_path / "imagenet")
+    image = tmp_path / "imagenet" / "val" / WNIDS[1] / f"{WNIDS[1]}_1.JPEG"
+    image.write_bytes(image.read_bytes()[:200])
+    config = configure("perturbation", f"dataset.path={tmp_path / 'imagenet'}", f"num_workers={workers}")
+    with pytest.raises(BenchError, match=f"^{image}: cannot be decoded"):
+        run(config)
+    assert not (tmp_path / "results").exists()
+
+
+def test_segmentation_has_no_target_class_to_explain(configure):
+    with pytest.raises(BenchError, match="explained=predicted"):
+        run(configure("segmentation", "explained=target"))
+
+
+def test_a_checkpoint_that_is_damaged_is_named(configure, root, tmp_path):
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes((root / "tiny.safetensors").read_bytes()[:1000])
+    with pytest.raises(BenchError, match=r"damaged.safetensors cannot be read as weights"):
+        run(configure("perturbation", f"model.checkpoint={damaged}"))
+
+
+def test_a_pickle_that_is_no_state_dict_is_not_executed(configure, tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (Path(tmp_path / "executed").touch, ())
+
+    torch.save({"model": Evil()}, tmp_path / "evil.pth")
+    with pytest.raises(BenchError, match=r"evil.pth cannot be read as weights"):
+        run(configure("perturbation", f"model.checkpoint={tmp_path / 'evil.pth'}"))
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_state_dict_in_a_pth_file_is_read_too(configure, root, tmp_path):
+    from safetensors.torch import load_file
+
+    torch.save({"model": load_file(root / "tiny.safetensors")}, tmp_path / "tiny.pth")
+    first, second = (
+        configure("segmentation"),
+        configure("segmentation", f"model.checkpoint={tmp_path / 'tiny.pth'}"),
+    )
+    assert run(first) == run(second)
+    assert read(first)[1]["checkpoint_sha256"] == read(second)[1]["checkpoint_sha256"]
+
+
+@pytest.mark.parametrize("writer", [(pd.DataFrame, "to_parquet"), (Path, "write_text")])
+def test_a_failure_while_writing_leaves_no_cell(configure, monkeypatch, writer):
+    config = configure("segmentation", "method=rollout")
+
+    def fail(self, *_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(*writer, fail)
+    with pytest.raises(BenchError, match="No space left on device"):
+        run(config)
+    assert not Cell(config).is_done()
+    monkeypatch.undo()
+    assert run(config) is not None
+
+
+def command(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | environment,
+        check=False,
+    )
+
+
+def test_the_command_line_ends_with_a_message_and_without_a_traceback(tmp_path):
+    done = command("bench", "suite=paper", "method=rollout", f"paths.data={tmp_path}", "model=embedded/image")
+    assert done.returncode == 2
+    assert str(tmp_path) in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_an_unknown_key_ends_the_command_line_without_a_traceback():
+    done = command("bench", "method=rollout", "protocol.no_such_key=1")
+    assert done.returncode != 0
+    assert "no_such_key" in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize("mode", ["offline", "somewhere"])
+def test_wandb(configure, tmp_path, monkeypatch, mode):
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    config = configure("segmentation", f"wandb.mode={mode}")
+    if mode == "somewhere":
+        with pytest.raises(BenchError, match=r"wandb\.mode=somewhere"):
+            run(config)
+        return
+    run(config)
+    (log,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    deadline = time.monotonic() + 60  # a process of wandb's own writes it
+    while b"pixel_accuracy" not in log.read_bytes():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert list(log.parent.glob("files/media/table/rows*.json"))
