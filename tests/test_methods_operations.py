@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from methods import LRP, GradCAM, PartialLRP, RawAttention, Rollout, TransformerAttribution
-from methods.rules import OLDER, PROPOSED
 from methods.carried import NoRuleError
+from methods.rules import OLDER, PROPOSED
 from methods.tape import NoAttentionError, Tape
 from tests.small_models import IMAGES, TOKENS, WIDTH, Model, make_vit
 
