@@ -50,14 +50,21 @@ class TextModel:
             )
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=local)
-            self.module = AutoModelForSequenceClassification.from_pretrained(
-                path, local_files_only=local, use_safetensors=True
-            ).eval()
+            self.module, loading = AutoModelForSequenceClassification.from_pretrained(
+                path, local_files_only=local, use_safetensors=True, output_loading_info=True
+            )
         except (
             Exception
         ) as e:  # transformers raises OSError, ValueError, KeyError, SafetensorError, RuntimeError, …
             reason = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
             raise BenchError(f"model.path: {path} cannot be loaded as a sequence classifier: {reason}") from e
+        self.module.eval()
+        if missing := sorted(loading["missing_keys"]):
+            # transformers would go on with random numbers in their place.
+            raise BenchError(
+                f"model.path: {path} lacks {', '.join(missing[:3])}; "
+                "expected a fine-tuned sequence classifier, not a pretrained encoder alone"
+            )
         config = self.module.config
         # An ill-fitting vocabulary is no error in transformers: it silently makes a tokenizer of five words.
         if not len(CLASSES) < len(self.tokenizer) <= config.vocab_size or len(self.tokenizer) < 100:

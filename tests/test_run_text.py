@@ -1,0 +1,225 @@
+"""The token F1 task on a tiny BERT and documents of its own."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import bench  # noqa: F401
+from bench.errors import BenchError
+from bench.models import TextModel
+from bench.run import run
+from bench.store import Cell
+from bench.tables import configuration
+from bench.tasks.token_f1 import word_scores
+
+PIECES = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "good",
+    "bad",
+    "film",
+    "plot",
+    "##s",
+    "##ting",
+    "bor",
+    "##ing",
+]
+PIECES += [f"w{i}" for i in range(110)]
+DOCUMENTS = {
+    "a": ("NEG", "the plot was boring and the films bad bad bad", [(1, 2), (8, 10)]),
+    "b": ("POS", "good film w1 w2 w3 w4 w5 good plots", [(0, 2)]),
+    "c": ("POS", "w7 " * 40 + "good films", [(40, 42)]),
+}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A data root with three reviews and a tiny BERT of random weights."""
+    from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+
+    root = tmp_path_factory.mktemp("root")
+    (root / "movies" / "docs").mkdir(parents=True)
+    lines = []
+    for name, (label, text, spans) in DOCUMENTS.items():
+        (root / "movies" / "docs" / name).write_text(text)
+        evidences = [[{"docid": name, "start_token": a, "end_token": b, "text": ""}] for a, b in spans]
+        lines.append(json.dumps({"annotation_id": name, "classification": label, "evidences": evidences}))
+    (root / "movies" / "test.jsonl").write_text("\n".join(lines))
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(PIECES),
+        hidden_size=24,
+        num_hidden_layers=3,
+        num_attention_heads=3,
+        intermediate_size=48,
+        max_position_embeddings=32,
+        id2label={0: "NEG", 1: "POS"},
+    )
+    BertForSequenceClassification(config).save_pretrained(root / "bert")
+    BertTokenizerFast(vocab={piece: i for i, piece in enumerate(PIECES)}).save_pretrained(root / "bert")
+    return root
+
+
+@pytest.fixture
+def configure(root, tmp_path):
+    def configure(*overrides):
+        return configuration(
+            [
+                "task=token_f1",
+                "dataset=movies",
+                "model=transformers",
+                f"model.path={root / 'bert'}",
+                "protocol.token_f1.max_length=32",
+                "protocol.token_f1.k=[1,3,50]",
+                f"paths.data={root}",
+                f"paths.results={tmp_path / 'results'}",
+                "device=cpu",
+                *overrides,
+            ]
+        )
+
+    return configure
+
+
+def rows(config):
+    import pandas as pd
+
+    run(config)
+    return pd.read_parquet(Cell(config).rows_file)
+
+
+def test_a_cell_scores_every_document_at_every_k(configure):
+    table = rows(configure("method=transformer_attribution"))
+    assert list(table["id"]) == list(DOCUMENTS)
+    assert (table["explained_class"] == table["label"]).all()  # the annotated class is explained
+    assert list(table["annotated"]) == [3, 2, 2]
+    assert list(table["words"]) == [10, 9, 42]
+    assert list(table["visible"]) == [10, 9, 30]  # 32 word pieces less [CLS] and [SEP]
+    # With more words than there are, all visible words are the rationale.
+    f1 = np.stack(table["token_f1"])[:, 2]
+    assert f1 == pytest.approx([2 * 3 / (10 + 3), 2 * 2 / (9 + 2), 0.0])
+
+
+def test_the_rationale_may_be_cut_to_what_the_model_saw(configure):
+    document = np.stack(rows(configure())["recall"])
+    visible = np.stack(rows(configure("protocol.token_f1.rationale=visible"))["recall"])
+    assert (document[:2] == visible[:2]).all()
+    assert document[2, 2] == visible[2, 2] == 0  # nothing of it is visible
+
+
+@pytest.mark.parametrize("method", ["transformer_attribution", "rollout", "gradcam", "lrp", "partial_lrp"])
+def test_the_size_of_a_batch_changes_nothing(configure, method):
+    padded = rows(configure(f"method={method}", "batch_size=3"))
+    single = rows(configure(f"method={method}", "batch_size=1", "rerun=true"))
+    assert np.allclose(np.stack(padded["token_f1"]), np.stack(single["token_f1"]), atol=1e-12)
+
+
+def test_a_word_scores_the_maximum_of_its_pieces():
+    scores = torch.tensor([[9.0, 0.1, 0.5, 0.2, 9.0, 9.0], [9.0, 0.3, 0.1, 0.1, 0.4, 9.0]])
+    words = torch.tensor([[-1, 0, 0, 1, -1, -1], [-1, 0, 1, 1, 2, -1]])
+    maximum, visible = word_scores(scores, words)
+    assert np.allclose(maximum, [[0.5, 0.2, 0.0], [0.3, 0.1, 0.4]])
+    assert visible.tolist() == [[True, True, False], [True, True, True]]
+    mean, _ = word_scores(scores, words, "mean")
+    assert mean[0].tolist() == pytest.approx([0.3, 0.2, 0.0])
+
+
+@given(st.lists(st.lists(st.floats(0, 1), min_size=1, max_size=4), min_size=1, max_size=8))
+def test_word_scores_by_their_definition(pieces):
+    flat = [0.7, *(score for word in pieces for score in word), 0.9]
+    index = [-1, *(i for i, word in enumerate(pieces) for _ in word), -1]
+    scores, visible = word_scores(torch.tensor([flat], dtype=torch.float64), torch.tensor([index]))
+    assert scores[0].tolist() == [max(word) for word in pieces]
+    assert visible.all()
+
+
+def test_words_and_pieces_keep_together(root):
+    model = TextModel(root / "bert")
+    encoding = model.encode([["boring", "films"], ["plot"]], max_length=32)
+    assert encoding.words.tolist() == [[-1, 0, 0, 1, 1, -1], [-1, 0, -1, -1, -1, -1]]
+    assert encoding.inputs["attention_mask"].tolist() == [[1] * 6, [1, 1, 1, 0, 0, 0]]
+
+
+def test_classes_are_found_by_their_names(root, tmp_path):
+    import shutil
+
+    shutil.copytree(root / "bert", tmp_path / "bert")
+    config = json.loads((tmp_path / "bert" / "config.json").read_text())
+    config |= {"id2label": {"0": "POS", "1": "NEG"}, "label2id": {"POS": 0, "NEG": 1}}
+    (tmp_path / "bert" / "config.json").write_text(json.dumps(config))
+    model, swapped = TextModel(root / "bert"), TextModel(tmp_path / "bert")
+    inputs = model.encode([["good", "film"]], 32).inputs
+    assert model.class_indices == [0, 1]
+    assert swapped.class_indices == [1, 0]
+    assert model.predict(inputs) == 1 - swapped.predict(inputs)
+
+
+def broken(root, tmp_path, change):
+    import shutil
+
+    shutil.copytree(root / "bert", tmp_path / "broken")
+    change(tmp_path / "broken")
+    return tmp_path / "broken"
+
+
+def drop_classifier(folder):
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: value for name, value in weights.items() if not name.startswith("classifier")}
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def truncate(folder):
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+
+
+def widen(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": 96}))
+
+
+def shrink_vocabulary(folder):
+    from transformers import BertTokenizerFast
+
+    BertTokenizerFast(vocab={piece: i for i, piece in enumerate(PIECES[:6])}).save_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (drop_classifier, "lacks classifier.bias"),
+        (truncate, "cannot be loaded"),
+        (widen, "cannot be loaded|lacks"),
+        (lambda folder: (folder / "config.json").write_text("{"), "cannot be loaded"),
+        (shrink_vocabulary, "the tokenizer in .* has 6 words"),
+    ],
+)
+def test_a_broken_model_is_named(root, tmp_path, change, expected):
+    folder = broken(root, tmp_path, change)
+    with pytest.raises(BenchError, match=expected) as raised:
+        TextModel(folder)
+    assert str(folder) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("model.path=/no/such/bert", "there is no directory /no/such/bert"),
+        ("protocol.token_f1.max_length=64", r"max_length=64.*at most 32"),
+        ("dataset.split=dev", "dev"),
+    ],
+)
+def test_bad_input_is_named(configure, tmp_path, override, expected):
+    with pytest.raises(BenchError, match=expected):
+        run(configure(override))
+    assert not (tmp_path / "results").exists()
