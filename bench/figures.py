@@ -1,7 +1,7 @@
 """Figures from the result store: ``python -m bench.figures suite=embedded``.
 
-Draws token F1 over k, with the published curves, to ``results/<suite>/figures/token_f1.svg``. Takes the same
-overrides as ``python -m bench``.
+Draws token F1 over k with 95 % intervals, and the published curves, to
+``results/<suite>/figures/token_f1.svg``. Takes the same overrides as ``python -m bench``.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from bench.published import SETUPS, SOURCES, published
-from bench.tables import command_line, configuration, table
+from bench.tables import ORDER, command_line, configuration, table
 
 
 def token_f1(config: dict[str, Any]) -> Path:
@@ -47,12 +47,15 @@ def token_f1(config: dict[str, Any]) -> Path:
 def _curves(axes, numbers: pd.DataFrame) -> None:
     # A method keeps its colour in both panels; the palette is safe for colour-blind readers (Okabe & Ito).
     palette = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#999999"]
-    names = ["rollout", "raw_attention", "gradcam", "lrp", "partial_lrp", "transformer_attribution"]
-    names += sorted(set(numbers["method"]) - set(names))
+    names = [*ORDER, *sorted(set(numbers["method"]) - set(ORDER))]
     for index, name in enumerate(names):
         curve = numbers[numbers["method"] == name].sort_values("k")
-        if len(curve):
-            axes.plot(curve["k"], curve["value"], label=name, color=palette[index % len(palette)], marker=".")
+        if curve.empty:
+            continue
+        colour = palette[index % len(palette)]
+        axes.plot(curve["k"], curve["value"], label=name, color=colour, marker=".")
+        if "low" in curve:
+            axes.fill_between(curve["k"], curve["low"], curve["high"], color=colour, alpha=0.12, linewidth=0)
     axes.set_xlabel("k, number of words taken as the rationale")
     axes.grid(alpha=0.3)
 

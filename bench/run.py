@@ -58,7 +58,7 @@ def run(config: dict[str, Any]) -> dict[str, float] | None:
         for samples in _batches(config, dataset, description=str(cell))
     ]
     rows = pd.concat(batches, ignore_index=True)
-    summary = task.summarise(rows)
+    summary = {name: statistic.value for name, statistic in task.statistics(rows).items()}
     record = {
         "metrics": summary,
         "samples": len(rows),

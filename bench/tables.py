@@ -17,21 +17,17 @@ from hydra.errors import HydraException
 
 from bench.config import resolved
 from bench.errors import BenchError
+from bench.numbers import COLUMN, METRICS, RESAMPLES, finished, numbers
 from bench.published import SETUPS, SOURCES, published
-from bench.store import Cell, Result, results
-from metrics import MAP, MIOU, NEGATIVE_AUC, PIXEL_ACCURACY, POSITIVE_AUC, TOKEN_F1, Metric
+from bench.store import Cell, Result
+from metrics import Metric
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
-METRICS: dict[str, tuple[Metric, ...]] = {
-    "perturbation": (NEGATIVE_AUC, POSITIVE_AUC),
-    "segmentation": (PIXEL_ACCURACY, MAP, MIOU),
-    "token_f1": (TOKEN_F1,),
-}
 TITLES = {"perturbation": "Perturbation AUC", "segmentation": "Segmentation", "token_f1": "Token F1"}
 # The methods of the paper, in its order; others follow.
 ORDER = ["rollout", "raw_attention", "gradcam", "lrp", "partial_lrp", "transformer_attribution"]
 SHOWN_K = range(0, 81, 10)  # the csv file has all
-COLUMN = ["metric", "explained", "k"]
+LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -75,32 +71,23 @@ def table(config: dict[str, Any]) -> Table:
     """The table of a task under the conditions of a resolved configuration.
 
     Raises:
-        BenchError: if no cell was computed under these conditions, or not all with the same weights.
+        BenchError: if no cell was computed under these conditions, or the cells do not belong together.
     """
     task, suite = config["task"]["name"], config["suite"]
-    conditions = Cell(config).conditions
-    found = [r for r in results(config, task) if r.record["conditions"] == conditions]
-    if not found:
-        raise BenchError(
-            f"there is no finished cell of {task} for suite={suite['name']} under these conditions; "
-            f"run its cells first, e.g. make tables SUITE={suite['name']}"
-        )
-    if len({r.record["checkpoint_sha256"] for r in found}) > 1:
-        raise BenchError(
-            f"the cells of {task} were computed with different weights of {config['model']['name']}; "
-            "run them again with rerun=true"
-        )
-    numbers = pd.concat([_numbers(r, label) for r, label in _labelled(found)], ignore_index=True)
-    numbers = numbers.sort_values("method", key=lambda labels: labels.map(_order), kind="stable")
+    found = finished(config)
+    measured = numbers(config, found)
+    measured = measured.sort_values("method", key=lambda labels: labels.map(_order), kind="stable")
     others = published(task, config["paths"]["results"])
     main_source = others["source"].iloc[0]
     return Table(
         task=task,
-        data=_data(numbers, others, config, found[0]),
-        shown=_shown(numbers, others[others["source"] == main_source], task, suite["published_model"]),
+        data=_data(measured, others, config, found[0]),
+        shown=_shown(measured, others[others["source"] == main_source], task, suite["published_model"]),
         caption=_caption(config, found[0]),
         footnotes=[
             suite["note"],
+            f"In brackets the 95 % interval over samples ({RESAMPLES:,} bootstrap resamples). **Bold**: the "
+            "best; ≈: cannot be told from it at 5 % (paired bootstrap, Holm-corrected within the column).",
             f"Published numbers: {SOURCES[main_source]} on {SETUPS[task]}. In brackets how each was "
             "confirmed: *recalled* means that nobody could re-read it in the paper.",
             *_footnotes(others[others["source"] != main_source]),
@@ -109,105 +96,80 @@ def table(config: dict[str, Any]) -> Table:
     )
 
 
-def _labelled(found: Sequence[Result]) -> list[tuple[Result, str]]:
-    """Each result with its method's name; methods of one name also get the settings they differ in."""
-    labelled = []
-    for result in found:
-        method = result.record["method"]
-        namesakes = [r.record["method"] for r in found if r.record["method"]["name"] == method["name"]]
-        varying = [key for key in method if any(other.get(key) != method[key] for other in namesakes)]
-        settings = ", ".join(f"{key}={method[key]}" for key in varying)
-        labelled.append((result, f"{method['name']} ({settings})" if settings else method["name"]))
-    return labelled
-
-
-def _numbers(result: Result, label: str) -> pd.DataFrame:
-    """A cell's metrics in long form: method, metric, explained, k (0 where there is none), value, samples."""
-    wanted = {metric.name for metric in METRICS[result.record["conditions"]["task"]]}
-    rows = []
-    for name, value in result.record["metrics"].items():
-        metric, _, k = name.partition("@")
-        if metric in wanted:
-            rows.append({"metric": metric, "k": int(k or 0), "value": value})
-    described = {"explained": result.record["config"]["explained"], "samples": result.record["samples"]}
-    return pd.DataFrame(rows).assign(method=label, **described)
-
-
 def _order(label: str) -> tuple[int, str]:
     name = label.split(" ")[0]
     return (ORDER.index(name) if name in ORDER else len(ORDER), label)
 
 
 def _data(
-    numbers: pd.DataFrame, others: pd.DataFrame, config: dict[str, Any], result: Result
+    measured: pd.DataFrame, others: pd.DataFrame, config: dict[str, Any], result: Result
 ) -> pd.DataFrame:
     """The measured numbers, with published ones, their confirmation and all settings beside them."""
+    protocol = Cell(config).conditions["protocol"]
+    context = {
+        "published_on": SETUPS[config["task"]["name"]],
+        "suite": config["suite"]["name"],
+        "dataset": config["dataset"]["name"],
+        "model": config["model"]["name"],
+        "checkpoint_sha256": result.record["checkpoint_sha256"],
+        "seed": config["seed"],
+        "protocol": f"{protocol['name']} v{protocol['version']}",
+        "settings": _settings(protocol),
+    }
     for source, theirs in others.groupby("source", sort=False):
         columns = {"value": f"published_{source}", "confirmed": f"confirmed_{source}"}
-        numbers = numbers.merge(
-            theirs.drop(columns="source").rename(columns=columns), how="left", on=["method", *COLUMN]
-        )
-    protocol = Cell(config).conditions["protocol"]
-    return numbers[
-        ["method", *COLUMN, "value", "samples", *numbers.filter(regex="^(published|confirmed)_")]
-    ].assign(
-        published_on=SETUPS[config["task"]["name"]],
-        suite=config["suite"]["name"],
-        dataset=config["dataset"]["name"],
-        model=config["model"]["name"],
-        checkpoint_sha256=result.record["checkpoint_sha256"],
-        seed=config["seed"],
-        protocol=f"{protocol['name']} v{protocol['version']}",
-        settings=_settings(protocol),
-    )
+        theirs = theirs.drop(columns="source").rename(columns=columns)
+        measured = measured.merge(theirs, how="left", on=["method", *COLUMN])
+    return measured.assign(**context)
 
 
-def _shown(numbers: pd.DataFrame, theirs: pd.DataFrame, task: str, same: bool) -> pd.DataFrame:
-    """One row per method: the measured numbers, the best in bold, then the published ones."""
-    numbers = numbers[numbers["k"].isin(SHOWN_K)]
-    titles = {metric.name: metric for metric in METRICS[task]}
-    several = numbers["explained"].nunique() > 1
-    shown = pd.DataFrame(index=pd.Index(numbers["method"].unique(), name="method"))
-    columns = numbers[COLUMN].drop_duplicates()
-    columns = columns.sort_values(["metric", "explained", "k"], key=lambda c: _rank(c, list(titles)))
-    published_heading = "published" if same else "published, another model and data set"
+def _shown(measured: pd.DataFrame, theirs: pd.DataFrame, task: str, same: bool) -> pd.DataFrame:
+    """One row per method: the measured numbers, then the published ones."""
+    measured = measured[measured["k"].isin(SHOWN_K)]
+    order = list(METRICS[task])
+    columns = measured[COLUMN].drop_duplicates()
+    columns = columns.sort_values(COLUMN, key=lambda c: c.map(order.index) if c.name == "metric" else c)
+    columns = list(columns.itertuples(index=False, name=None))
+    several = len({explained for _, explained, _ in columns}) > 1
+    shown = pd.DataFrame(index=pd.Index(measured["method"].unique(), name="method"))
+    cells = measured.set_index(["method", *COLUMN])
+    for column in columns:
+        metric, decimals = METRICS[task][column[0]], _decimals(task)
+        column_of = cells.xs(column, level=COLUMN)
+        best = column_of["value"].max() if metric.higher_is_better else column_of["value"].min()
+        shown[_heading(metric, column, several)] = [
+            _cell(column_of.loc[m], best, decimals) if m in column_of.index else "–" for m in shown.index
+        ]
+    prefix = "published" if same else "published, another model and data set"
     theirs = theirs.set_index(["method", *COLUMN])
-    for prefix in ("", published_heading):
-        for name, explained, k in columns.itertuples(index=False):
-            metric = titles[name]
-            arrow = "↑" if metric.higher_is_better else "↓"
-            parts = [f"{metric.title} {arrow}", explained if several else "", f"k = {k}" if k else ""]
-            heading = (f"{prefix}: " if prefix else "") + " ".join(filter(None, parts))
-            decimals = 3 if metric is TOKEN_F1 else 2
-            if prefix:
-                shown[heading] = [
-                    _published_cell(theirs, (m, name, explained, k), decimals) for m in shown.index
-                ]
-            else:
-                here = numbers[(numbers[COLUMN] == [name, explained, k]).all(axis=1)].set_index("method")[
-                    "value"
-                ]
-                best = here.max() if metric.higher_is_better else here.min()
-                shown[heading] = [_cell(here.get(m), best, decimals) for m in shown.index]
+    for column in columns:
+        heading = f"{prefix}: {_heading(METRICS[task][column[0]], column, several)}"
+        shown[heading] = [
+            f"{theirs.loc[key, 'value']:.{_decimals(task)}f} ({theirs.loc[key, 'confirmed']})"
+            if (key := (method, *column)) in theirs.index
+            else "–"
+            for method in shown.index
+        ]
     return shown
 
 
-def _rank(column: pd.Series, metrics: list[str]) -> pd.Series:
-    return column.map(metrics.index) if column.name == "metric" else column
+def _decimals(task: str) -> int:
+    return 3 if task == "token_f1" else 2
 
 
-def _cell(value: float | None, best: float, decimals: int) -> str:
-    if value is None:
-        return "–"
-    text = f"{value:.{decimals}f}"
-    return f"**{text}**" if text == f"{best:.{decimals}f}" else text
+def _heading(metric: Metric, column: tuple[str, str, int], several: bool) -> str:
+    _, explained, k = column
+    parts = [metric.title, "↑" if metric.higher_is_better else "↓"]
+    parts += [explained] if several else []
+    return " ".join([*parts, f"k = {k}"] if k else parts)
 
 
-def _published_cell(theirs: pd.DataFrame, key: tuple, decimals: int) -> str:
-    if key not in theirs.index:
-        return "–"
-    row = theirs.loc[key]
-    return f"{row['value']:.{decimals}f} ({row['confirmed']})"
+def _cell(number: pd.Series, best: float, decimals: int) -> str:
+    value = f"{number['value']:.{decimals}f}"
+    bounds = f" [{number['low']:.{decimals}f}, {number['high']:.{decimals}f}]"
+    if value == f"{best:.{decimals}f}":
+        return f"**{value}**{bounds}"
+    return f"{value}{bounds}" + (" ≈" if number["p_value"] > LEVEL else "")
 
 
 def _footnotes(others: pd.DataFrame) -> list[str]:

@@ -4,6 +4,7 @@ Per-sample numbers are computed in torch, batched, on the device of the map. Tot
 those per-sample numbers, so that they can be recomputed from stored rows and resampled by a bootstrap.
 """
 
+from metrics.bootstrap import Statistic, bootstrap, holm, interval, paired_p_value
 from metrics.maps import minmax, upsample
 from metrics.metric import MAP, MIOU, NEGATIVE_AUC, PIXEL_ACCURACY, POSITIVE_AUC, TOKEN_F1, Metric
 from metrics.perturbation import accuracy_curve, auc, removed
@@ -28,15 +29,20 @@ __all__ = [
     "TOKEN_F1",
     "Metric",
     "SegmentationCounts",
+    "Statistic",
     "TokenCounts",
     "TokenF1",
     "accuracy_curve",
     "auc",
     "average_precision",
+    "bootstrap",
     "foreground",
+    "holm",
+    "interval",
     "mean_average_precision",
     "minmax",
     "miou",
+    "paired_p_value",
     "pixel_accuracy",
     "precision_recall_f1",
     "rank",

@@ -2,39 +2,87 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import bench  # noqa: F401
+from bench.config import build
 from bench.errors import BenchError
+from bench.numbers import METRICS
 from bench.published import SETUPS, SOURCES, published
 from bench.store import Cell
-from bench.tables import METRICS, configuration, table
+from bench.tables import configuration, table
+
+STEPS = 10
+SAMPLES = 40
+COLUMN_OF = {"perturbation": "negative_hits", "segmentation": "intersection", "token_f1": "token_f1"}
+
+
+def perturbation(negative=0.5, positive=0.2, seed=0):
+    """Rows of images that are hit with these probabilities at every step."""
+    rng = np.random.default_rng(seed)
+    rows = {"id": [f"i{i}" for i in range(SAMPLES)], "label": 1, "predicted": [1] * 30 + [0] * 10}
+    for direction, share in (("negative", negative), ("positive", positive)):
+        rows[f"{direction}_hits"] = list(rng.random((SAMPLES, STEPS)) < share)
+    return pd.DataFrame(rows)
+
+
+def segmentation(right=0.8, average_precision=0.7, seed=0):
+    """Rows of images with this share of pixels right, on average."""
+    rng = np.random.default_rng(seed)
+    correct = (1000 * np.clip(rng.normal(right, 0.05, SAMPLES), 0, 1)).astype(int)
+    wrong = 1000 - correct
+    foreground = correct // 4
+    background = correct - foreground
+    return pd.DataFrame(
+        {
+            "id": [f"i{i}" for i in range(SAMPLES)],
+            "correct": correct,
+            "labelled": 1000,
+            "intersection": list(np.stack([background, foreground], 1)),
+            "union": list(np.stack([background + wrong, foreground + wrong], 1)),
+            "average_precision": np.clip(rng.normal(average_precision, 0.05, SAMPLES), 0, 1),
+        }
+    )
+
+
+def token_f1(slope=0.002, seed=0):
+    """Rows of documents whose F1 grows with k."""
+    ks = np.arange(5, 81, 5)
+    noise = np.random.default_rng(seed).random((SAMPLES, 1))
+    scores = list(slope * ks * (0.5 + noise))
+    return pd.DataFrame(
+        {"id": [f"d{i}" for i in range(SAMPLES)], "label": 1, "predicted": 1, "token_f1": scores}
+    )
 
 
 @pytest.fixture
 def keep(tmp_path):
-    """Put a finished cell with given metrics into a store and return its configuration."""
+    """Put a finished cell of given rows into a store and return its configuration."""
 
-    def keep(task, method, metrics, *overrides, checksum="a" * 64):
+    def keep(method, rows, *overrides, checksum="a" * 64):
+        task = next(task for task, column in COLUMN_OF.items() if column in rows)
         config = configuration([f"task={task}", f"method={method}", f"paths.results={tmp_path}", *overrides])
-        record = {"metrics": metrics, "samples": 7, "checkpoint_sha256": checksum}
-        Cell(config).write(pd.DataFrame({"id": ["a"]}), record)
+        task_object = build("task", config["task"])
+        metrics = {name: statistic.value for name, statistic in task_object.statistics(rows).items()}
+        record = {"metrics": metrics, "samples": len(rows), "checkpoint_sha256": checksum}
+        Cell(config).write(rows, record)
         return config
 
     return keep
 
 
-SEGMENTATION = {"pixel_accuracy": 70.0, "map": 80.0, "miou": 50.0}
-
-
 def test_segmentation_shows_both_numbers_with_their_origin(keep):
-    keep("segmentation", "lrp", SEGMENTATION)
-    config = keep("segmentation", "rollout", SEGMENTATION | {"map": 81.234})
+    rows = segmentation()
+    keep("lrp", rows)
+    better = rows.assign(average_precision=rows["average_precision"] + 0.02)
+    config = keep("rollout", better)
     made = table(config)
     assert list(made.shown.index) == ["rollout", "lrp"]  # the paper's order
-    assert made.shown.loc["rollout", "mAP ↑"] == "**81.23**"
-    assert made.shown.loc["lrp", "mAP ↑"] == "80.00"
+    best = 100 * better["average_precision"].mean()
+    assert made.shown.loc["rollout", "mAP ↑"].startswith(f"**{best:.2f}** [")
+    assert made.shown.loc["lrp", "mAP ↑"].startswith(f"{best - 2:.2f} [")
     heading = "published, another model and data set: mAP ↑"
     assert made.shown.loc["lrp", heading] == "55.68 (recalled)"
     assert "ImageNet-Segmentation" in made.markdown()
@@ -42,30 +90,76 @@ def test_segmentation_shows_both_numbers_with_their_origin(keep):
 
 
 def test_perturbation_has_a_column_for_each_direction_and_explained_class(keep):
-    auc = {"negative_auc": 40.0, "positive_auc": 20.0, "accuracy": 91.0}
-    keep("perturbation", "rollout", auc, "explained=target")
-    keep("perturbation", "gradcam", {"negative_auc": 30.0, "positive_auc": 25.0, "accuracy": 91.0})
-    config = keep("perturbation", "rollout", auc)
+    keep("rollout", perturbation(0.6, 0.1), "explained=target")
+    keep("gradcam", perturbation(0.3, 0.3))
+    config = keep("rollout", perturbation(0.6, 0.1))
     shown = table(config).shown
     ours = [column for column in shown.columns if not column.startswith("published")]
     assert ours == [f"{m} {e}" for m in ("Negative AUC ↑", "Positive AUC ↓") for e in ("predicted", "target")]
-    assert shown.loc["rollout", "Positive AUC ↓ predicted"] == "**20.00**"  # the lower the better
+    assert shown.loc["rollout", "Positive AUC ↓ predicted"].startswith("**")  # the lower the better
+    assert not shown.loc["gradcam", "Positive AUC ↓ predicted"].startswith("**")
     assert shown.loc["gradcam", "Positive AUC ↓ target"] == "–"
-    assert "accuracy of the model 91.0 %" in table(config).caption
+    assert "accuracy of the model 75.0 %" in table(config).caption
     assert "55.20 (thread)" in table(config).markdown()  # the public re-runs
 
 
 def test_token_f1_spreads_over_k(keep):
-    config = keep("token_f1", "transformer_attribution", {f"token_f1@{k}": k / 1000 for k in range(5, 81, 5)})
+    config = keep("transformer_attribution", token_f1())
     made = table(config)
-    assert made.shown.loc["transformer_attribution", "Token F1 (macro) ↑ k = 10"] == "**0.010**"
+    assert "Token F1 (macro) ↑ k = 10" in made.shown.columns
     assert len(made.data) == 16
     assert made.data["published_rerun_kth"].notna().all()
 
 
-def test_settings_are_in_the_caption_and_in_every_row(keep):
-    config = keep("perturbation", "rollout", {"negative_auc": 1.0, "positive_auc": 1.0})
+def test_numbers_come_from_the_rows_with_their_interval(keep):
+    rows = segmentation(seed=3)
+    data = table(keep("rollout", rows)).data.set_index("metric")
+    precisions = rows["average_precision"]
+    assert data.loc["map", "value"] == pytest.approx(100 * precisions.mean())
+    half_width = 100 * 1.96 * precisions.std() / np.sqrt(SAMPLES)
+    assert data.loc["map", "high"] - data.loc["map", "low"] == pytest.approx(2 * half_width, rel=0.1)
+    assert (data["low"] < data["value"]).all()
+    assert (data["value"] < data["high"]).all()
+
+
+def test_what_cannot_be_told_from_the_best_is_marked(keep):
+    rows = segmentation()
+    noise = np.random.default_rng(1).normal(0, 0.05, SAMPLES)
+    keep("rollout", rows)
+    keep("lrp", rows.assign(average_precision=rows["average_precision"] + noise - noise.mean() - 0.001))
+    config = keep("gradcam", rows.assign(average_precision=rows["average_precision"] - 0.05 + noise / 10))
     made = table(config)
+    assert made.shown.loc["rollout", "mAP ↑"].startswith("**")
+    assert made.shown.loc["lrp", "mAP ↑"].endswith("≈")
+    assert not made.shown.loc["gradcam", "mAP ↑"].endswith("≈")
+    p_values = made.data[made.data["metric"] == "map"].set_index("method")["p_value"]
+    assert p_values["rollout"] == 1
+    assert p_values["lrp"] > 0.05 > p_values["gradcam"]
+
+
+def test_tables_are_made_again_to_the_byte(keep):
+    keep("lrp", segmentation(seed=1))
+    config = keep("rollout", segmentation(seed=2))
+    assert table(config).markdown() == table(config).markdown()
+
+
+def test_the_order_of_the_rows_does_not_matter(keep):
+    keep("lrp", segmentation(seed=1))
+    config = keep("rollout", segmentation(seed=2))
+    before = table(config).data
+    keep("lrp", segmentation(seed=1).sample(frac=1, random_state=0))
+    pd.testing.assert_frame_equal(table(config).data, before)
+
+
+def test_cells_of_other_samples_are_refused(keep):
+    keep("lrp", segmentation())
+    config = keep("rollout", segmentation().replace({"id": {"i3": "another"}}))
+    with pytest.raises(BenchError, match="other samples"):
+        table(config)
+
+
+def test_settings_are_in_the_caption_and_in_every_row(keep):
+    made = table(keep("rollout", perturbation()))
     for text in (made.caption, made.data["settings"].iloc[0]):
         assert "fill black" in text
         assert "resize squash" in text
@@ -73,20 +167,20 @@ def test_settings_are_in_the_caption_and_in_every_row(keep):
 
 
 def test_cells_under_other_conditions_stay_out(keep):
-    keep("segmentation", "lrp", SEGMENTATION, "protocol.segmentation.threshold=0.5")
-    config = keep("segmentation", "rollout", SEGMENTATION)
+    keep("lrp", segmentation(), "protocol.segmentation.threshold=0.5")
+    config = keep("rollout", segmentation())
     assert list(table(config).shown.index) == ["rollout"]
 
 
 def test_methods_of_one_name_are_told_apart_by_their_settings(keep):
-    config = keep("segmentation", "rollout", SEGMENTATION)
-    keep("segmentation", "rollout", SEGMENTATION, "method.start_layer=0")
+    config = keep("rollout", segmentation())
+    keep("rollout", segmentation(), "method.start_layer=0")
     assert sorted(table(config).shown.index) == ["rollout (start_layer=0)", "rollout (start_layer=1)"]
 
 
 def test_two_checkpoints_do_not_share_a_table(keep):
-    config = keep("segmentation", "rollout", SEGMENTATION)
-    keep("segmentation", "lrp", SEGMENTATION, checksum="b" * 64)
+    config = keep("rollout", segmentation())
+    keep("lrp", segmentation(), checksum="b" * 64)
     with pytest.raises(BenchError, match="different weights"):
         table(config)
 
@@ -97,7 +191,7 @@ def test_no_cells_no_table(tmp_path):
 
 
 def test_a_damaged_record_is_named(keep):
-    config = keep("segmentation", "rollout", SEGMENTATION)
+    config = keep("rollout", segmentation())
     path = Cell(config).record_file
     path.write_text(path.read_text()[:50])
     with pytest.raises(BenchError, match=path.name):
@@ -105,9 +199,9 @@ def test_a_damaged_record_is_named(keep):
 
 
 def test_all_three_files_are_written(keep, tmp_path):
-    table(keep("segmentation", "rollout", SEGMENTATION)).write(tmp_path / "tables")
+    table(keep("rollout", segmentation())).write(tmp_path / "tables")
     data = pd.read_csv(tmp_path / "tables" / "segmentation.csv")
-    assert set(data["metric"]) == {m.name for m in METRICS["segmentation"]}
+    assert set(data["metric"]) == set(METRICS["segmentation"])
     latex = (tmp_path / "tables" / "segmentation.tex").read_text()
     assert r"\toprule" in latex
     assert r"pixel" in latex.lower()
@@ -115,7 +209,7 @@ def test_all_three_files_are_written(keep, tmp_path):
 
 
 def test_what_a_person_wrote_stays_under_the_table(keep, tmp_path):
-    config = keep("segmentation", "rollout", SEGMENTATION)
+    config = keep("rollout", segmentation())
     (tmp_path / "embedded" / "findings").mkdir(parents=True)
     (tmp_path / "embedded" / "findings" / "segmentation.md").write_text("What it shows.\n")
     assert table(config).markdown().endswith("What it shows.\n")
@@ -127,10 +221,10 @@ def test_published_numbers_know_their_origin(task):
     assert set(numbers["source"]) <= set(SOURCES)
     assert task in SETUPS
     assert numbers["confirmed"].notna().all()
-    assert set(numbers["metric"]) == {m.name for m in METRICS[task]}
+    assert set(numbers["metric"]) == set(METRICS[task])
 
 
 def test_the_record_is_plain_json(keep):
-    record = json.loads(Cell(keep("segmentation", "rollout", SEGMENTATION)).record_file.read_text())
+    record = json.loads(Cell(keep("rollout", segmentation())).record_file.read_text())
     assert record["config"]["method"]["name"] == "rollout"
     assert record["conditions"]["protocol"]["name"] == "paper"

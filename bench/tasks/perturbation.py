@@ -11,7 +11,7 @@ from bench.errors import BenchError
 from bench.images import ImageSettings, pixel_maps
 from bench.models import ImageModel
 from bench.tasks.task import Explained, explain, explained_classes
-from metrics import NEGATIVE_AUC, POSITIVE_AUC, accuracy_curve, auc, rank, removed
+from metrics import NEGATIVE_AUC, POSITIVE_AUC, Statistic, auc, rank, removed
 
 FILLS = ("black", "mean")
 
@@ -87,11 +87,13 @@ class Perturbation:
                 )
         return torch.tensor([s.label for s in samples], device=model.device)
 
-    def summarise(self, rows: pd.DataFrame) -> dict[str, float]:
-        """Both AUCs × 100 and the clean accuracy in per cent."""
-        curves = {d: accuracy_curve(np.stack(rows[f"{d}_hits"])) for d in ("positive", "negative")}
+    def statistics(self, rows: pd.DataFrame) -> dict[str, Statistic]:
+        """Both AUCs × 100 and the clean accuracy in per cent.
+
+        The AUC of the mean curve is the mean of the areas under each image's own hits.
+        """
         return {
-            NEGATIVE_AUC.name: float(auc(curves["negative"], self.steps)),
-            POSITIVE_AUC.name: float(auc(curves["positive"], self.steps)),
-            "accuracy": 100 * float(curves["positive"][0]),
+            NEGATIVE_AUC.name: Statistic.mean(auc(np.stack(rows["negative_hits"]), self.steps)),
+            POSITIVE_AUC.name: Statistic.mean(auc(np.stack(rows["positive_hits"]), self.steps)),
+            "accuracy": Statistic.mean(rows["label"] == rows["predicted"], scale=100),
         }

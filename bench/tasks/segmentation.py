@@ -15,9 +15,9 @@ from metrics import (
     MAP,
     MIOU,
     PIXEL_ACCURACY,
+    Statistic,
     average_precision,
     foreground,
-    mean_average_precision,
     miou,
     pixel_accuracy,
     segmentation_counts,
@@ -72,10 +72,14 @@ class Segmentation:
             }
         )
 
-    def summarise(self, rows: pd.DataFrame) -> dict[str, float]:
+    def statistics(self, rows: pd.DataFrame) -> dict[str, Statistic]:
         """Pixel accuracy, mAP and mIoU in per cent."""
+        overlaps = np.concatenate([np.stack(rows["intersection"]), np.stack(rows["union"])], axis=1)
         return {
-            PIXEL_ACCURACY.name: float(pixel_accuracy(rows["correct"], rows["labelled"])),
-            MAP.name: float(mean_average_precision(rows["average_precision"])),
-            MIOU.name: float(miou(np.stack(rows["intersection"]), np.stack(rows["union"]))),
+            PIXEL_ACCURACY.name: Statistic(
+                rows[["correct", "labelled"]].to_numpy(),
+                lambda sums: pixel_accuracy(sums[..., :1], sums[..., 1:]),
+            ),
+            MAP.name: Statistic.mean(rows["average_precision"], scale=100),
+            MIOU.name: Statistic(overlaps, lambda sums: miou(sums[..., None, :2], sums[..., None, 2:])),
         }

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import BenchError
-from metrics import Metric
+from metrics import Metric, Statistic
 
 Explained = Literal["predicted", "target"]
 
@@ -25,8 +25,8 @@ class Task(Protocol):
     def rows(self, model, method: Callable, samples: Sequence, explained: Explained) -> pd.DataFrame:
         """Explain a batch of samples and evaluate the maps: one row per sample, its ``id`` first."""
 
-    def summarise(self, rows: pd.DataFrame) -> dict[str, float]:
-        """The metrics of a cell, from the rows of all its samples."""
+    def statistics(self, rows: pd.DataFrame) -> dict[str, Statistic]:
+        """The metrics of a cell by name, from the rows of all its samples."""
 
 
 def explain(method: Callable, forward: Callable, inputs, target: Tensor, ids: Sequence[str]) -> Tensor:

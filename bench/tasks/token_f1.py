@@ -11,7 +11,7 @@ from bench.data import TextSample
 from bench.errors import BenchError
 from bench.models import TextModel
 from bench.tasks.task import Explained, explain, explained_classes
-from metrics import TOKEN_F1, token_f1
+from metrics import TOKEN_F1, Statistic, token_f1
 
 
 class TokenF1:
@@ -83,12 +83,12 @@ class TokenF1:
             rationales = rationales[:, : visible.shape[1]] & visible
         return rationales
 
-    def summarise(self, rows: pd.DataFrame) -> dict[str, float]:
+    def statistics(self, rows: pd.DataFrame) -> dict[str, Statistic]:
         """The macro token F1 at each k, as ``token_f1@k``, and the accuracy of the classifier in per cent."""
-        means = np.stack(rows["token_f1"]).mean(axis=0)
+        scores = np.stack(rows["token_f1"]).T
         return {
-            **{f"{TOKEN_F1.name}@{k}": float(mean) for k, mean in zip(self.ks, means, strict=True)},
-            "accuracy": 100 * float((rows["label"] == rows["predicted"]).mean()),
+            **{f"{TOKEN_F1.name}@{k}": Statistic.mean(f1) for k, f1 in zip(self.ks, scores, strict=True)},
+            "accuracy": Statistic.mean(rows["label"] == rows["predicted"], scale=100),
         }
 
 
