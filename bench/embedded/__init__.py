@@ -1,0 +1,13 @@
+"""The embedded default: stand-in data that the project makes itself, and small models trained on it."""
+
+from pathlib import Path
+
+CHECKPOINTS = Path(__file__).parent / "checkpoints"
+
+VIT = {
+    "model_name": "vit_tiny_patch16_224",
+    "embed_dim": 64,
+    "depth": 6,
+    "num_heads": 4,
+    "num_classes": 10,
+}

@@ -1,0 +1,93 @@
+"""``python -m bench.embedded.make [root]`` writes the embedded data, laid out like any other data root.
+
+imagenet/class_index.json, imagenet/val/<wnid>/*.JPEG
+imagenet_segmentation/gtsegs_ijcv.mat
+movies/{train,val,test}.jsonl, movies/docs/<id>
+embedded.json                                       version; its presence says that all is there
+"""
+
+import argparse
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tqdm import tqdm
+
+from bench.embedded.images import Picture, heldout, write_imagenet, write_segmentation
+from bench.embedded.reviews import Review, reviews, write_movies
+from bench.errors import BenchError
+
+VERSION = 1  # rises with every change of what is written, so that data made before is made again
+MARKER = "embedded.json"
+
+# A seed and a size for every part; training and its evaluation use other seeds (see train.py).
+CLASSIFICATION = {"seed": 101, "count": 120}
+SEGMENTATION = {"seed": 102, "count": 100}
+REVIEWS = {
+    "train": {"seed": 103, "count": 1600},
+    "val": {"seed": 104, "count": 200},
+    "test": {"seed": 105, "count": 200},
+}
+
+
+def ensure(root: Path) -> Path:
+    """Write the embedded data to ``root`` unless the current version is already there; returns ``root``.
+
+    The data is written beside ``root`` and renamed at the end, so a run that is killed leaves no half of it.
+
+    Raises:
+        BenchError: ``root`` holds something that this command did not write.
+    """
+    root = Path(root)
+    if _version(root) == VERSION:
+        return root
+    if root.exists() and _version(root) is None and (not root.is_dir() or any(root.iterdir())):
+        raise BenchError(
+            f"{root} exists but is not embedded data (it has no {MARKER}), so it is not overwritten. "
+            "Name a folder that is empty or does not exist."
+        )
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as scratch:
+        made = Path(scratch) / "made"
+        _write(made)
+        if root.exists():
+            os.replace(root, Path(scratch) / "replaced")
+        os.replace(made, root)
+    return root
+
+
+def _version(root: Path) -> int | None:
+    """The version of the embedded data at ``root``; None where there is none."""
+    try:
+        return json.loads((root / MARKER).read_text())["version"]
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _write(root: Path) -> None:
+    write_imagenet(root / "imagenet", _pictures("imagenet", **CLASSIFICATION))
+    write_segmentation(
+        root / "imagenet_segmentation" / "gtsegs_ijcv.mat", _pictures("segmentation", **SEGMENTATION)
+    )
+    write_movies(root / "movies", {split: _reviews(split, **size) for split, size in REVIEWS.items()})
+    (root / MARKER).write_text(json.dumps({"version": VERSION, "made_by": "python -m bench.embedded.make"}))
+
+
+def _pictures(name: str, seed: int, count: int) -> Iterator[Picture]:
+    yield from tqdm(heldout(seed, count), f"embedded {name}", count, unit="image")
+
+
+def _reviews(name: str, seed: int, count: int) -> Iterator[Review]:
+    yield from tqdm(reviews(seed, count), f"embedded movies {name}", count, unit="review")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Write the embedded stand-in data.")
+    parser.add_argument("root", nargs="?", default="data/embedded", type=Path)
+    print(ensure(parser.parse_args().root))
+
+
+if __name__ == "__main__":
+    main()
