@@ -10,16 +10,20 @@ from bench.config import resolved
 from bench.errors import BenchError
 from bench.run import run
 
+failures: list[BenchError] = []
+
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="bench")
 def main(cfg: DictConfig) -> dict[str, float] | None:
-    """Run one cell; with ``-m`` one after the other."""
+    """Run one cell; with ``-m`` one after the other, whatever becomes of the one before."""
     try:
         return run(resolved(cfg))
     except BenchError as e:
         print(f"error: {e}", file=sys.stderr)
-        sys.exit(2)
+        failures.append(e)
+        return None
 
 
 if __name__ == "__main__":
     main()
+    sys.exit(2 if failures else 0)

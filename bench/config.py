@@ -3,13 +3,21 @@
 import hashlib
 import json
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bench.errors import BenchError
+
+PROJECT = Path(__file__).resolve().parent.parent
+CONF = PROJECT / "conf"
+# In configuration files ${project:data} is that folder of the project, wherever a program is started.
+OmegaConf.register_new_resolver("project", lambda path: str(PROJECT / path), replace=True)
 
 # Keys that describe a choice to the runner and to readers; all others are arguments of its _target_.
 DESCRIPTION = {"_target_", "name", "title", "limit", "modality", "explained"}
@@ -31,6 +39,19 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
         raise BenchError(f"{key} has no value: {remedy}") from e
     plain["method"]["name"] = plain["method"]["name"] or plain["method"]["_target_"].rpartition(".")[2]
     return plain
+
+
+def configuration(overrides: Sequence[str]) -> dict[str, Any]:
+    """The resolved configuration under command line overrides, which need not choose a method.
+
+    Raises:
+        BenchError: if hydra does not take them, or a key has no value.
+    """
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        try:
+            return resolved(compose("bench", overrides=["method=rollout", *overrides]))
+        except HydraException as e:
+            raise BenchError(str(e)) from e
 
 
 def build(section: str, choice: Mapping[str, Any]) -> Any:

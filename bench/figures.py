@@ -10,8 +10,9 @@ from typing import Any
 
 import pandas as pd
 
+from bench.config import configuration
 from bench.published import SETUPS, SOURCES, published
-from bench.tables import ORDER, command_line, configuration, table
+from bench.tables import ORDER, command_line, table
 
 
 def token_f1(config: dict[str, Any]) -> Path:
@@ -28,6 +29,7 @@ def token_f1(config: dict[str, Any]) -> Path:
 
     suite = config["suite"]
     numbers = table(config).data
+    numbers = numbers[numbers["explained"] == config["explained"]]
     others = published("token_f1", config["paths"]["results"])
     source = others["source"].iloc[0]
     figure, (here, there) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")

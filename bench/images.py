@@ -1,5 +1,6 @@
 """From a decoded image to the pixels a model sees, and from a token map back to pixels."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,7 +28,8 @@ class ImageSettings:
         size: height and width in pixels.
         resize: ``squash`` to size × size whatever the aspect, or ``model``: the model's own resizing of the
             shorter side, followed by a centre crop.
-        interpolation: ``nearest``, ``bilinear`` or ``bicubic``, for images; masks always take the nearest.
+        interpolation: ``nearest``, ``bilinear`` or ``bicubic``, for squashed images (``model`` takes the
+            model's own); masks always take the nearest.
     """
 
     size: int
@@ -53,7 +55,8 @@ class ImageSettings:
 
     def pixels(self, image: Image.Image, model: ImageModel) -> Tensor:
         """(3, size, size), float32 in 0..1, not yet normalised."""
-        fitted = self._fit(image, model, INTERPOLATIONS[self.interpolation])
+        own = self.resize == "model"
+        fitted = self._fit(image, model, INTERPOLATIONS[model.interpolation if own else self.interpolation])
         return torch.from_numpy(np.array(fitted)).permute(2, 0, 1).float() / 255
 
     def mask(self, mask: np.ndarray, model: ImageModel) -> Tensor:
@@ -64,7 +67,7 @@ class ImageSettings:
     def _fit(self, image: Image.Image, model: ImageModel, resampling: Image.Resampling) -> Image.Image:
         if self.resize == "squash":
             return image.resize((self.size, self.size), resampling)
-        scale = self.size / model.crop / min(image.size)
+        scale = math.floor(self.size / model.crop) / min(image.size)
         width, height = (round(side * scale) for side in image.size)
         left, top = (width - self.size) // 2, (height - self.size) // 2
         box = (left, top, left + self.size, top + self.size)

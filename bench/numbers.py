@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.config import build
+from bench.config import CONF, build, configuration
 from bench.errors import BenchError
 from bench.store import Cell, Result, results
 from bench.tasks import Perturbation, Segmentation, TokenF1
@@ -83,12 +83,30 @@ def _best(values: pd.Series, metric: Metric) -> int:
 
 
 def _labelled(found: Sequence[Result]) -> list[tuple[Result, str]]:
-    """Each result with its method's name; methods of one name also get the settings they differ in."""
+    """Each result with its method's name; a variant also gets the settings in which it differs.
+
+    Among cells of one name, the one under the settings of ``conf/method`` and the protocol keeps the plain
+    name: a variant beside it does not rename it.
+    """
     labelled = []
     for result in found:
         method = result.record["method"]
         namesakes = [r.record["method"] for r in found if r.record["method"]["name"] == method["name"]]
         varying = [key for key in method if any(other.get(key) != method[key] for other in namesakes)]
-        settings = ", ".join(f"{key}={method[key]}" for key in varying)
-        labelled.append((result, f"{method['name']} ({settings})" if settings else method["name"]))
+        if varying and method != _standard_method(result):
+            label = f"{method['name']} ({', '.join(f'{key}={method[key]}' for key in varying)})"
+        else:
+            label = method["name"]
+        labelled.append((result, label))
     return labelled
+
+
+def _standard_method(result: Result) -> dict[str, Any] | None:
+    """What ``method=<name>`` means in the task of a result; None if there is no such file."""
+    config = result.record["config"]
+    name, task = config["method"]["name"], config["task"]["name"]
+    if not (CONF / "method" / f"{name}.yaml").exists():
+        return None
+    return configuration([f"task={task}", f"protocol={config['protocol']['name']}", f"method={name}"])[
+        "method"
+    ]

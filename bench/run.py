@@ -18,7 +18,7 @@ from tqdm import tqdm
 from bench import tracking
 from bench.config import build
 from bench.errors import BenchError
-from bench.store import Cell
+from bench.store import Cell, is_embedded
 
 PACKAGES = (
     "transformer-explanation-bench",
@@ -38,11 +38,12 @@ def run(config: dict[str, Any]) -> dict[str, float] | None:
     Raises:
         BenchError: for everything the user can mend.
     """
+    _check(config)
     cell = Cell(config)
     if cell.is_done() and not config["rerun"]:
         print(f"{cell}: done already ({cell.record_file})")
         return None
-    _check(config)
+    used = versions()
     torch.manual_seed(config["seed"])
     np.random.seed(config["seed"])  # noqa: NPY002  a user's own method may draw from it
 
@@ -50,7 +51,8 @@ def run(config: dict[str, Any]) -> dict[str, float] | None:
     model = build("model", config["model"]).to(_device(config["device"]))
     method = build("method", config["method"])
     task = build("task", config["task"])
-    task.check(model)
+    task.check(model, dataset)
+    _check_prefix_tokens(method, model)
 
     started = time.time()
     batches = [
@@ -66,7 +68,7 @@ def run(config: dict[str, Any]) -> dict[str, float] | None:
         "checkpoint_sha256": model.checksum,
         "device": str(model.device),
         "seconds": round(time.time() - started, 3),
-        "versions": versions(),
+        "versions": used,
     }
     cell.write(rows, record)
     tracking.log(cell, record, rows)
@@ -75,21 +77,30 @@ def run(config: dict[str, Any]) -> dict[str, float] | None:
 
 
 def _check(config: dict[str, Any]) -> None:
-    for key in ("batch_size", "limit"):
-        if config[key] is not None and (not isinstance(config[key], int) or config[key] < 1):
-            raise BenchError(f"{key}={config[key]}: expected a whole number, 1 or more")
+    for key, least in (("batch_size", 1), ("limit", 1), ("seed", 0), ("num_workers", 0)):
+        value = config[key]
+        if not (key == "limit" and value is None) and (not isinstance(value, int) or value < least):
+            raise BenchError(f"{key}={value}: expected a whole number, {least} or more")
     if config["explained"] not in ("predicted", "target"):
         raise BenchError(f"explained={config['explained']}: expected predicted or target")
     tracking.check(config["wandb"])
 
 
+def _check_prefix_tokens(method, model) -> None:
+    expected = getattr(model, "prefix_tokens", None)
+    given = getattr(method, "prefix_tokens", expected)
+    if None not in (expected, given) and given != expected:
+        raise BenchError(
+            f"method.prefix_tokens={given}: the model has {expected}; set +method.prefix_tokens={expected}"
+        )
+
+
 def _dataset(config: dict[str, Any]):
     """The data set, or the samples of it that ``limit`` draws with the seed."""
-    embedded = Path(config["paths"]["embedded"])
-    if Path(config["dataset"]["path"]).is_relative_to(embedded):
+    if is_embedded(config):
         from bench.embedded.make import ensure
 
-        ensure(embedded)
+        ensure(Path(config["paths"]["embedded"]))
     dataset = build("dataset", config["dataset"])
     if config["limit"] is None or config["limit"] >= len(dataset):
         return dataset
@@ -135,8 +146,11 @@ def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as e:
-        raise BenchError(f"device={name}: not to be had here ({e}); use device=auto or device=cpu") from e
+    except (RuntimeError, AssertionError, NotImplementedError) as e:
+        reason = str(e).splitlines()[0]
+        raise BenchError(
+            f"device={name}: not to be had here ({reason}); use device=auto or device=cpu"
+        ) from e
     return device
 
 

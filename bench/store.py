@@ -5,17 +5,20 @@ fingerprint is of everything that can change the rows, so a cell whose files exi
 other settings is another cell. The JSON is written last: without it there is no cell.
 """
 
+import hashlib
 import json
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from bench.config import fingerprint
+from bench.embedded import VERSION as EMBEDDED_VERSION
 from bench.errors import BenchError
 
 # Rises when rows or files change their meaning; cells of another format are not read.
@@ -41,8 +44,8 @@ class Cell:
         return {
             "format": FORMAT,
             "task": task,
-            "dataset": self.config["dataset"] | {"limit": self.config["limit"], "seed": self.config["seed"]},
-            "model": self.config["model"],
+            "dataset": _dataset(self.config),
+            "model": _model(self.config),
             "protocol": {
                 "name": protocol["name"],
                 "version": protocol["version"],
@@ -123,6 +126,40 @@ class Result:
             return pd.read_parquet(path)
         except (OSError, ValueError) as e:  # pyarrow's errors are kinds of these
             raise BenchError(f"{path} is damaged ({e}); delete it and run its cell again") from e
+
+
+def _dataset(config: dict[str, Any]) -> dict[str, Any]:
+    """What tells one choice of samples from another, however its path is spelled."""
+    chosen = {key: value for key, value in config["dataset"].items() if key != "title"}
+    chosen |= {"limit": config["limit"], "seed": config["seed"]}
+    if "path" in chosen and Path(chosen["path"]).exists():
+        chosen["path"] = str(Path(chosen["path"]).resolve())
+    if is_embedded(config):
+        chosen |= {"path": None, "embedded_version": EMBEDDED_VERSION}
+    return chosen
+
+
+def is_embedded(config: dict[str, Any]) -> bool:
+    """Whether the data set is part of the data that the project makes itself."""
+    path = config["dataset"].get("path")
+    return path is not None and Path(path).is_relative_to(config["paths"]["embedded"])
+
+
+def _model(config: dict[str, Any]) -> dict[str, Any]:
+    """What tells one model from another: local weights count by their content, not by where they lie."""
+    chosen = {key: value for key, value in config["model"].items() if key != "title"}
+    for key in ("checkpoint", "path"):
+        local = Path(chosen[key]) if chosen.get(key) else None
+        if local is not None and local.exists():
+            files = sorted(f for f in local.iterdir() if f.is_file()) if local.is_dir() else [local]
+            chosen[key] = [_sha256(file, file.stat().st_mtime_ns) for file in files]
+    return chosen
+
+
+@cache
+def _sha256(file: Path, changed: int) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def folder(config: dict[str, Any], task: str) -> Path:

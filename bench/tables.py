@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
 
-from bench.config import resolved
+from bench.config import configuration, fingerprint
 from bench.errors import BenchError
 from bench.numbers import COLUMN, METRICS, RESAMPLES, finished, numbers
 from bench.published import SETUPS, SOURCES, published
 from bench.store import Cell, Result
 from metrics import Metric
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
 TITLES = {"perturbation": "Perturbation AUC", "segmentation": "Segmentation", "token_f1": "Token F1"}
 # The methods of the paper, in its order; others follow.
 ORDER = ["rollout", "raw_attention", "gradcam", "lrp", "partial_lrp", "transformer_attribution"]
+OTHER_CONDITIONS = (
+    "Not the suite's own choice of model, data or settings: the caption says what was measured."
+)
 SHOWN_K = range(0, 81, 10)  # the csv file has all
 LEVEL = 0.05
 
@@ -35,13 +35,14 @@ class Table:
     """One table.
 
     Attributes:
+        name: of its files; a table under other conditions than the suite's own has their fingerprint in it.
         data: one row per measured number, for the csv file.
         shown: what a reader compares, formatted: one row per method.
         caption: what was measured, on what, with which settings.
         footnotes: paragraphs.
     """
 
-    task: str
+    name: str
     data: pd.DataFrame
     shown: pd.DataFrame
     caption: str
@@ -57,14 +58,14 @@ class Table:
         """The table for a paper; needs the package booktabs."""
         plain = self.shown.map(lambda cell: cell.replace("**", "")).rename(columns=_latex, index=_latex)
         caption = _latex(self.caption.replace("**", ""))
-        return plain.rename_axis(None).to_latex(escape=False, caption=caption, label=f"tab:{self.task}")
+        return plain.rename_axis(None).to_latex(escape=False, caption=caption, label=f"tab:{self.name}")
 
     def write(self, folder: Path) -> None:
-        """Write ``<task>.csv``, ``.md`` and ``.tex``."""
+        """Write ``<name>.csv``, ``.md`` and ``.tex``."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.data.to_csv(folder / f"{self.task}.csv", index=False, float_format="%.6g")
-        (folder / f"{self.task}.md").write_text(self.markdown())
-        (folder / f"{self.task}.tex").write_text(self.latex())
+        self.data.to_csv(folder / f"{self.name}.csv", index=False, float_format="%.6g")
+        (folder / f"{self.name}.md").write_text(self.markdown())
+        (folder / f"{self.name}.tex").write_text(self.latex())
 
 
 def table(config: dict[str, Any]) -> Table:
@@ -74,26 +75,35 @@ def table(config: dict[str, Any]) -> Table:
         BenchError: if no cell was computed under these conditions, or the cells do not belong together.
     """
     task, suite = config["task"]["name"], config["suite"]
+    standard = _is_standard(config)
     found = finished(config)
     measured = numbers(config, found)
     measured = measured.sort_values("method", key=lambda labels: labels.map(_order), kind="stable")
     others = published(task, config["paths"]["results"])
     main_source = others["source"].iloc[0]
+    mains = others[others["source"] == main_source]
     return Table(
-        task=task,
+        name=task if standard else f"{task}--{fingerprint(Cell(config).conditions)}",
         data=_data(measured, others, config, found[0]),
-        shown=_shown(measured, others[others["source"] == main_source], task, suite["published_model"]),
+        shown=_shown(measured, mains, task, same=standard and suite["published_model"]),
         caption=_caption(config, found[0]),
         footnotes=[
-            suite["note"],
+            suite["note"] if standard else OTHER_CONDITIONS,
             f"In brackets the 95 % interval over samples ({RESAMPLES:,} bootstrap resamples). **Bold**: the "
             "best; ≈: cannot be told from it at 5 % (paired bootstrap, Holm-corrected within the column).",
             f"Published numbers: {SOURCES[main_source]} on {SETUPS[task]}. In brackets how each was "
             "confirmed: *recalled* means that nobody could re-read it in the paper.",
             *_footnotes(others[others["source"] != main_source]),
-            *_findings(config, task),
+            *(_findings(config, task) if standard else []),
         ],
     )
+
+
+def _is_standard(config: dict[str, Any]) -> bool:
+    """Whether data set, model and protocol are those that the suite itself chooses."""
+    where = [f"paths.{key}={config['paths'][key]}" for key in ("data", "embedded")]
+    own = configuration([f"suite={config['suite']['name']}", f"task={config['task']['name']}", *where])
+    return Cell(own).conditions == Cell(config).conditions
 
 
 def _order(label: str) -> tuple[int, str]:
@@ -217,28 +227,29 @@ def _latex(text: str) -> str:
     return text
 
 
-def configuration(overrides: Sequence[str]) -> dict[str, Any]:
-    """The resolved configuration under command line overrides.
+def main(arguments: Sequence[str]) -> None:
+    """Make the tables of all tasks that have finished cells, or of the one chosen with ``task=``.
 
     Raises:
-        BenchError: if hydra does not take them.
+        BenchError: if none could be made.
     """
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    tasks = [a.removeprefix("task=") for a in arguments if a.startswith("task=")] or list(METRICS)
+    # A table has rows for all methods and classes, so choices among these mean nothing here.
+    others = [a for a in arguments if not a.startswith(("task=", "method", "+method", "explained="))]
+    problems = []
+    for task in tasks:
         try:
-            return resolved(compose("bench", overrides=["method=rollout", *overrides]))
-        except HydraException as e:
-            raise BenchError(str(e)) from e
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Make the tables of all tasks, or of the one chosen with ``task=``."""
-    chosen = [a.removeprefix("task=") for a in arguments if a.startswith("task=")] or list(METRICS)
-    others = [a for a in arguments if not a.startswith("task=")]
-    for task in chosen:
-        config = configuration([f"task={task}", *others])
-        made = table(config)
+            config = configuration([f"task={task}", *others])
+            made = table(config)
+        except BenchError as e:
+            problems.append(e)
+            continue
         made.write(Path(config["paths"]["results"]) / config["suite"]["name"] / "tables")
         print(made.markdown())
+    if len(problems) == len(tasks):
+        raise problems[0]
+    for problem in problems:
+        print(f"no table: {problem}", file=sys.stderr)
 
 
 def command_line(program: Callable[[Sequence[str]], None]) -> None:

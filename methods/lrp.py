@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from methods.rules import DTYPE, OLDER, RuleSet
@@ -30,6 +29,6 @@ class LRP:
         Returns:
             (batch, height, width) for images, (batch, tokens) for text.
         """
-        tape = Tape.record(forward, inputs, dtype=getattr(torch, self.dtype))
+        tape = Tape.record(forward, inputs, dtype=self.dtype)
         (relevance,) = tape.relevance(target, [tape.entry], self.rules)
         return relevance.sum(dim=1 if relevance.ndim == 4 else -1)

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from methods.rules import DTYPE, OLDER, RuleSet
@@ -26,6 +25,6 @@ class PartialLRP:
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
         """Explain ``target`` (batch,), or the predicted class if None; returns (batch, tokens)."""
-        tape = Tape.record(forward, inputs, dtype=getattr(torch, self.dtype))
+        tape = Tape.record(forward, inputs, dtype=self.dtype)
         (relevance,) = tape.relevance(target, tape.attentions[-1:], self.rules)
         return relevance.clamp(min=0).mean(dim=1)[:, 0]

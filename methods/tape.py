@@ -53,7 +53,7 @@ class Tape(TorchFunctionMode):
 
     @classmethod
     def record(
-        cls, forward: Forward, inputs: Inputs, backward: bool = True, dtype: torch.dtype | None = None
+        cls, forward: Forward, inputs: Inputs, backward: bool = True, dtype: str | None = None
     ) -> "Tape":
         """Run ``forward(inputs)`` and remember it.
 
@@ -61,15 +61,17 @@ class Tape(TorchFunctionMode):
             forward: any callable around an unmodified model in eval mode.
             inputs: a tensor or a mapping of tensors, batch first.
             backward: keep what reading the tape backwards needs; without it only the attentions are kept.
-            dtype: what everything computed from the input is computed in, whatever the type of the
-                model's weights; None leaves it to the model. Needs ``backward``.
+            dtype: ``float64`` or ``float32``: what everything computed from the input is computed in,
+                whatever the type of the model's weights; None leaves it to the model. Needs ``backward``.
 
         Raises:
             ValueError: if the result is not a (batch, classes) tensor, or does not depend on ``inputs`` in
                 a way that can be differentiated, or the model is in train mode.
             NoAttentionError: if no attention was seen.
         """
-        tape = cls(dtype)
+        if dtype not in (None, "float64", "float32"):
+            raise ValueError(f"dtype={dtype!r}: expected 'float64' or 'float32'")
+        tape = cls(getattr(torch, dtype) if dtype else None)
         with torch.inference_mode(False), torch.set_grad_enabled(backward):
             if backward:
                 inputs = tape._open(inputs)

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from methods.attention import blocks_from, roll_up
@@ -38,7 +37,7 @@ class TransformerAttribution:
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
         """Explain ``target`` (batch,), or the predicted class if None; returns (batch, tokens)."""
-        tape = Tape.record(forward, inputs, dtype=getattr(torch, self.dtype))
+        tape = Tape.record(forward, inputs, dtype=self.dtype)
         attentions = blocks_from(tape.attentions, self.start_layer)
         maps = tape.relevance(target, attentions, self.rules)
         if self.use_gradient:

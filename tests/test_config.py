@@ -9,9 +9,8 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 
 import bench  # noqa: F401
-from bench.config import DESCRIPTION, build, fingerprint, resolved
+from bench.config import CONF, DESCRIPTION, build, configuration, fingerprint, resolved
 from bench.errors import BenchError
-from bench.tables import CONF, configuration
 from bench.tasks import Perturbation, Segmentation, TokenF1
 
 TASKS = ("perturbation", "segmentation", "token_f1")

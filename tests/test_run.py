@@ -17,10 +17,11 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import bench
+from bench.config import configuration
 from bench.errors import BenchError
 from bench.run import run
 from bench.store import Cell
-from bench.tables import configuration, table
+from bench.tables import table
 
 ROOT = Path(bench.__file__).resolve().parent.parent
 TINY = {"embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 3, "img_size": 32, "patch_size": 8}
@@ -178,6 +179,25 @@ def test_other_settings_are_another_cell(configure):
     assert len(paths) == 5
 
 
+def test_other_weights_under_the_same_name_are_another_cell(configure, root, tmp_path):
+    from safetensors.torch import load_file
+
+    weights = tmp_path / "model.safetensors"
+    shutil.copy(root / "tiny.safetensors", weights)
+    before = Cell(configure("segmentation", f"model.checkpoint={weights}")).record_file
+    assert before == Cell(configure("segmentation")).record_file  # wherever they lie
+    changed = {name: value + 1 for name, value in load_file(weights).items()}
+    save_file(changed, weights)
+    assert before != Cell(configure("segmentation", f"model.checkpoint={weights}")).record_file
+
+
+def test_a_path_may_be_spelled_in_any_way(configure, root):
+    detour = root / "imagenet" / ".." / "imagenet"
+    assert (
+        Cell(configure()).record_file == Cell(configure("perturbation", f"dataset.path={detour}")).record_file
+    )
+
+
 def test_how_it_is_run_is_not_part_of_a_cell(configure):
     assert (
         Cell(configure()).record_file
@@ -226,6 +246,7 @@ class Own:
     """Bad methods by name, for the test below."""
 
     nan = staticmethod(lambda: nan_map)
+    nothing = staticmethod(lambda: lambda forward, inputs, target=None: None)
     shape = staticmethod(lambda: wrong_shape)
 
 
@@ -242,6 +263,14 @@ class Own:
         (["model.architecture=resnet18", "model.options=null"], r"resnet18 is no Vision Transformer"),
         (["protocol.images.size=64"], r"protocol.images.size=64: the model takes \(32, 32\)"),
         (["explained=both"], r"explained=both: expected predicted or target"),
+        (["seed=abc"], r"seed=abc: expected a whole number"),
+        (["num_workers=-1"], r"num_workers=-1"),
+        (["method=lrp", "method.dtype=float31"], r"dtype='float31': expected 'float64' or 'float32'"),
+        (["method=gradcam", "+method.prefix_tokens=2"], r"prefix_tokens=2: the model has 1"),
+        (
+            ["method=custom", "method._target_=tests.test_run.Own.nothing"],
+            r"returned NoneType; expected a tensor",
+        ),
         (["device=cuda:77"], r"device=cuda:77"),
         (["batch_size=0"], r"batch_size=0"),
         (["limit=-1"], r"limit=-1"),
@@ -262,6 +291,24 @@ def test_a_damaged_image_is_named_whoever_reads_it(configure, root, tmp_path, wo
     image.write_bytes(image.read_bytes()[:200])
     config = configure("perturbation", f"dataset.path={tmp_path / 'imagenet'}", f"num_workers={workers}")
     with pytest.raises(BenchError, match=f"^{image}: cannot be decoded"):
+        run(config)
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("task", "dataset", "model", "expected"),
+    [
+        ("perturbation", "imagenet", "embedded/image", "it has 10 classes, but the data set has 3"),
+        ("segmentation", "embedded/token_f1", "embedded/image", "expected ImageSample, got TextSample"),
+        ("token_f1", "imagenet", "embedded/text", "expected TextSample, got ImageSample"),
+        ("token_f1", "imagenet", "embedded/image", "expected TextModel, got ImageModel"),
+        ("segmentation", "imagenet", "embedded/text", "expected ImageModel, got TextModel"),
+    ],
+)
+def test_what_does_not_belong_together_is_refused(root, tmp_path, task, dataset, model, expected):
+    choices = [f"task={task}", f"dataset={dataset}", f"model={model}", "method=rollout"]
+    config = configuration([*choices, f"paths.data={root}", f"paths.results={tmp_path / 'results'}"])
+    with pytest.raises(BenchError, match=expected):
         run(config)
     assert not (tmp_path / "results").exists()
 
@@ -316,13 +363,13 @@ def test_a_failure_while_writing_leaves_no_cell(configure, monkeypatch, writer):
     assert run(config) is not None
 
 
-def command(*arguments, **environment):
+def command(*arguments, cwd=ROOT):
     return subprocess.run(
         [sys.executable, "-m", *arguments],
         capture_output=True,
         text=True,
-        cwd=ROOT,
-        env=os.environ | environment,
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
         check=False,
     )
 
@@ -332,6 +379,38 @@ def test_the_command_line_ends_with_a_message_and_without_a_traceback(tmp_path):
     assert done.returncode == 2
     assert str(tmp_path) in done.stderr
     assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_a_sweep_goes_on_after_a_cell_that_fails(configure, root, tmp_path):
+    config = configure("segmentation", "method=rollout", "explained=predicted")
+    overrides = [
+        f"paths.data={root}",
+        f"paths.results={tmp_path / 'results'}",
+        f"model.checkpoint={root / 'tiny.safetensors'}",
+        OPTIONS,
+    ]
+    done = command(
+        *(
+            "bench",
+            "-m",
+            "task=segmentation",
+            "dataset=imagenet_segmentation",
+            "model=timm",
+            "method=rollout",
+        ),
+        *("model.architecture=vit_tiny_patch16_224", "protocol.images.size=32", "explained=target,predicted"),
+        *overrides,
+    )
+    assert done.returncode == 2
+    assert "explained=target: this data set has no annotated classes" in done.stderr
+    assert Cell(config).is_done()
+
+
+def test_the_command_line_works_from_any_folder(tmp_path):
+    done = command("bench", "method=rollout", "suite=paper", f"paths.data={tmp_path}", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "no such folder" in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_unknown_key_ends_the_command_line_without_a_traceback():

@@ -1,6 +1,7 @@
 """The token F1 task on a tiny BERT and documents of its own."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bench  # noqa: F401
+from bench.config import configuration
 from bench.errors import BenchError
 from bench.models import TextModel
 from bench.run import run
 from bench.store import Cell
-from bench.tables import configuration
 from bench.tasks.token_f1 import word_scores
 
 PIECES = [
@@ -147,23 +148,27 @@ def test_words_and_pieces_keep_together(root):
     assert encoding.inputs["attention_mask"].tolist() == [[1] * 6, [1, 1, 1, 0, 0, 0]]
 
 
-def test_classes_are_found_by_their_names(root, tmp_path):
-    import shutil
+def rename_classes(folder, first, second):
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"id2label": {"0": first, "1": second}, "label2id": {first: 0, second: 1}}
+    (folder / "config.json").write_text(json.dumps(config))
 
+
+@pytest.mark.parametrize(
+    ("names", "indices"),
+    [(("POS", "NEG"), [1, 0]), (("positive", "negative"), [1, 0]), (("LABEL_0", "LABEL_1"), [0, 1])],
+)
+def test_classes_are_found_by_their_names(root, tmp_path, names, indices):
     shutil.copytree(root / "bert", tmp_path / "bert")
-    config = json.loads((tmp_path / "bert" / "config.json").read_text())
-    config |= {"id2label": {"0": "POS", "1": "NEG"}, "label2id": {"POS": 0, "NEG": 1}}
-    (tmp_path / "bert" / "config.json").write_text(json.dumps(config))
-    model, swapped = TextModel(root / "bert"), TextModel(tmp_path / "bert")
+    rename_classes(tmp_path / "bert", *names)
+    model, renamed = TextModel(root / "bert"), TextModel(tmp_path / "bert")
     inputs = model.encode([["good", "film"]], 32).inputs
     assert model.class_indices == [0, 1]
-    assert swapped.class_indices == [1, 0]
-    assert model.predict(inputs) == 1 - swapped.predict(inputs)
+    assert renamed.class_indices == indices
+    assert renamed.predict(inputs) == indices[model.predict(inputs)]
 
 
 def broken(root, tmp_path, change):
-    import shutil
-
     shutil.copytree(root / "bert", tmp_path / "broken")
     change(tmp_path / "broken")
     return tmp_path / "broken"
@@ -198,7 +203,12 @@ def shrink_vocabulary(folder):
     [
         (drop_classifier, "lacks classifier.bias"),
         (truncate, "cannot be loaded"),
-        (widen, "cannot be loaded|lacks"),
+        (widen, r"the shape of bert\.encoder.* does not fit config.json"),
+        (
+            lambda folder: rename_classes(folder, "good", "bad"),
+            "calls its classes good, bad; expected NEG and POS",
+        ),
+        (lambda folder: rename_classes(folder, "POS", "other"), "calls its classes POS, other"),
         (lambda folder: (folder / "config.json").write_text("{"), "cannot be loaded"),
         (shrink_vocabulary, "the tokenizer in .* has 6 words"),
     ],

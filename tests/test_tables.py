@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 
 import bench  # noqa: F401
-from bench.config import build
+from bench.config import build, configuration
 from bench.errors import BenchError
 from bench.numbers import METRICS
 from bench.published import SETUPS, SOURCES, published
 from bench.store import Cell
-from bench.tables import configuration, table
+from bench.tables import table
 
 STEPS = 10
 SAMPLES = 40
@@ -175,7 +175,21 @@ def test_cells_under_other_conditions_stay_out(keep):
 def test_methods_of_one_name_are_told_apart_by_their_settings(keep):
     config = keep("rollout", segmentation())
     keep("rollout", segmentation(), "method.start_layer=0")
-    assert sorted(table(config).shown.index) == ["rollout (start_layer=0)", "rollout (start_layer=1)"]
+    shown = table(config).shown
+    assert sorted(shown.index) == ["rollout", "rollout (start_layer=0)"]
+    heading = "published, another model and data set: mAP ↑"
+    assert shown.loc["rollout", heading] == "84.76 (recalled)"  # the variant does not take it away
+    assert shown.loc["rollout (start_layer=0)", heading] == "–"
+
+
+def test_a_table_under_other_conditions_says_so_and_has_files_of_its_own(keep, tmp_path):
+    standard = table(keep("rollout", segmentation(), "suite=paper"))
+    assert "published: mAP ↑" in standard.shown.columns
+    assert standard.name == "segmentation"
+    other = table(keep("rollout", segmentation(), "suite=paper", "limit=2"))
+    assert "published, another model and data set: mAP ↑" in other.shown.columns
+    assert "Not the suite's own choice" in other.markdown()
+    assert other.name.startswith("segmentation--")
 
 
 def test_two_checkpoints_do_not_share_a_table(keep):

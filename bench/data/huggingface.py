@@ -13,12 +13,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bench.errors import BenchError
+from bench.hub import reach_hub
 
 # `datasets` takes two seconds to import, so it is imported where it is used.
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 FILE_SUFFIXES = {".parquet", ".arrow", ".tar", ".gz", ".tgz"}
-HUB_TIMEOUT = 5.0  # seconds
 
 
 class Rows(Protocol):
@@ -111,26 +111,17 @@ def _pick(splits: Mapping[str, Any], split: str, path: Path) -> Any:
 
 
 def _require_hub(path: Path) -> None:
-    """Say in seconds that a hub cannot be reached; ``datasets`` would try for half a minute."""
-    import datasets
-    from huggingface_hub import constants, get_session
-
     looks_local = path.suffix in FILE_SUFFIXES or Path(path.parts[0]).exists()
     if looks_local or not HUB_NAME.fullmatch(str(path)):
         raise BenchError(
             f"{path}: no such file or folder. Point paths.data (or BENCH_DATA) to the data root, or give the "
             "name of a data set on the Hugging Face hub (owner/name)."
         )
-    if datasets.config.HF_HUB_OFFLINE:
-        return
-    try:
-        get_session().head(constants.ENDPOINT, timeout=HUB_TIMEOUT)
-    except Exception as error:  # of an HTTP client that differs between versions of huggingface_hub
-        raise BenchError(
-            f"{path}: no such file or folder, and the Hugging Face hub ({constants.ENDPOINT}) cannot be "
-            f"reached ({error}). Give a local path (`hf download {path} --repo-type dataset --local-dir DIR` "
-            "where there is a network), or set HF_HUB_OFFLINE=1 to use a copy in the cache."
-        ) from error
+    reach_hub(
+        f"{path}: no such file or folder",
+        f"Give a local path (`hf download {path} --repo-type dataset --local-dir DIR` where there is a "
+        "network)",
+    )
 
 
 class ArrowRows:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+VERSION = 1  # of the data; rises with every change of what is written, so that older data is made again
+
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 
 VIT = {

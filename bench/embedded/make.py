@@ -15,11 +15,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from bench.embedded import VERSION
 from bench.embedded.images import Picture, heldout, write_imagenet, write_segmentation
 from bench.embedded.reviews import Review, reviews, write_movies
 from bench.errors import BenchError
 
-VERSION = 1  # rises with every change of what is written, so that data made before is made again
 MARKER = "embedded.json"
 
 # A seed and a size for every part; training and its evaluation use other seeds (see train.py).

@@ -1,6 +1,7 @@
 """Reading weights from local files, without unpickling anything."""
 
 import hashlib
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,9 +36,13 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         EOFError,
         OSError,
         ValueError,
-        torch.serialization.pickle.UnpicklingError,
+        pickle.UnpicklingError,
     ) as e:
-        reason = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
+        # Not torch's words for a pickle: they advise to load it all the same.
+        pickled = isinstance(e, pickle.UnpicklingError)
+        reason = (
+            "it holds more than tensors" if pickled else (str(e).strip() or type(e).__name__).splitlines()[0]
+        )
         raise BenchError(
             f"model.checkpoint: {path} cannot be read as weights ({reason}); "
             "expected a complete .safetensors file or a .pth file with a plain state dict"

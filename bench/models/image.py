@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import BenchError
+from bench.hub import reach_hub
 from bench.models.checkpoint import checksum, load_weights
 
 
@@ -46,6 +47,10 @@ class ImageModel:
             near = ", ".join(timm.list_models(f"{architecture.split('_')[0]}*")[:5])
             raise BenchError(
                 f"model.architecture: timm has no model {architecture!r}; similar ones: {near or 'none'}"
+            )
+        if checkpoint is None:
+            reach_hub(
+                f"model.architecture: no local weights of {architecture}", "Give model.checkpoint=<file>"
             )
         try:
             self.module = timm.create_model(

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from bench.errors import BenchError
+from bench.hub import reach_hub
 from bench.models.checkpoint import checksum
 
-CLASSES = ("NEG", "POS")  # the order of the labels in bench.data
+# What models call the classes, in the order of the labels in bench.data; LABEL_0 is a name for the first.
+CLASSES = ({"NEG", "NEGATIVE", "LABEL_0"}, {"POS", "POSITIVE", "LABEL_1"})
 
 
 @dataclass(frozen=True)
@@ -48,19 +50,28 @@ class TextModel:
                 f"model.path: there is no directory {path}; expected one with config.json, model.safetensors "
                 "and a tokenizer, or the name of a model on the hub"
             )
+        if not local:
+            reach_hub(f"model.path: there is no directory {path}", "Give the directory of a model")
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=local)
             self.module, loading = AutoModelForSequenceClassification.from_pretrained(
-                path, local_files_only=local, use_safetensors=True, output_loading_info=True
+                path,
+                local_files_only=local,
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
             )
-        except (
-            Exception
-        ) as e:  # transformers raises OSError, ValueError, KeyError, SafetensorError, RuntimeError, …
+        except Exception as e:  # transformers' errors have no base of their own
             reason = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
             raise BenchError(f"model.path: {path} cannot be loaded as a sequence classifier: {reason}") from e
         self.module.eval()
+        # transformers would go on with random numbers in the place of these.
+        if mismatched := sorted(str(key[0]) for key in loading["mismatched_keys"]):
+            raise BenchError(
+                f"model.path: in {path} the shape of {', '.join(mismatched[:3])} does not fit config.json; "
+                "expected the weights and the configuration of one model"
+            )
         if missing := sorted(loading["missing_keys"]):
-            # transformers would go on with random numbers in their place.
             raise BenchError(
                 f"model.path: {path} lacks {', '.join(missing[:3])}; "
                 "expected a fine-tuned sequence classifier, not a pretrained encoder alone"
@@ -73,12 +84,12 @@ class TextModel:
                 f"{config.vocab_size}; expected tokenizer.json (or vocab.txt) of the same model"
             )
         labels = {str(name).upper(): index for index, name in config.id2label.items()}
-        if config.num_labels != len(CLASSES):
+        self.class_indices = [index for names in CLASSES for name, index in labels.items() if name in names]
+        if sorted(self.class_indices) != list(range(config.num_labels)) or len(labels) != len(CLASSES):
             raise BenchError(
-                f"model.path: {path} has {config.num_labels} classes; expected {' and '.join(CLASSES)}"
+                f"model.path: {path} calls its classes {', '.join(map(str, config.id2label.values()))}; "
+                "expected NEG and POS (or NEGATIVE and POSITIVE) in id2label of config.json"
             )
-        # Names such as LABEL_0 say nothing; then the order is that of the data.
-        self.class_indices = [labels.get(name, index) for index, name in enumerate(CLASSES)]
         self.path = path
         self.max_length = config.max_position_embeddings
         self.checksum = checksum(self.module)

@@ -10,7 +10,7 @@ from bench.data import ImageSample
 from bench.errors import BenchError
 from bench.images import ImageSettings, pixel_maps
 from bench.models import ImageModel
-from bench.tasks.task import Explained, explain, explained_classes
+from bench.tasks.task import Explained, expect, explain, explained_classes
 from metrics import NEGATIVE_AUC, POSITIVE_AUC, Statistic, auc, rank, removed
 
 FILLS = ("black", "mean")
@@ -43,9 +43,18 @@ class Perturbation:
         if self.fill not in FILLS:
             raise BenchError(f"protocol.perturbation.fill={self.fill!r}: expected one of {', '.join(FILLS)}")
 
-    def check(self, model: ImageModel) -> None:
-        """Raises BenchError if the model takes images of another size."""
+    def check(self, model: ImageModel, dataset) -> None:
+        """Raises BenchError for a text model, or one with other classes or another size of images."""
+        expect(ImageModel, "model", model, "choose model=timm or a suite's image model")
+        expect(ImageSample, "dataset", dataset[0], "choose a data set of images")
         self.images.check(model)
+        # A Subset hides the attributes of the data set it is of.
+        classes = getattr(getattr(dataset, "dataset", dataset), "classes", None)
+        if classes is not None and len(classes) != model.classes:
+            raise BenchError(
+                f"model: it has {model.classes} classes, but the data set has {len(classes)}; "
+                "choose a model that was trained on these classes"
+            )
 
     def rows(
         self, model: ImageModel, method: Callable, samples: Sequence[ImageSample], explained: Explained

@@ -10,7 +10,7 @@ from bench.data import ImageSample
 from bench.errors import BenchError
 from bench.images import ImageSettings, pixel_maps
 from bench.models import ImageModel
-from bench.tasks.task import Explained, explain, explained_classes
+from bench.tasks.task import Explained, expect, explain, explained_classes
 from metrics import (
     MAP,
     MIOU,
@@ -42,8 +42,10 @@ class Segmentation:
         if self.threshold != "mean" and not isinstance(self.threshold, (int, float)):
             raise BenchError(f"protocol.segmentation.threshold={self.threshold!r}: expected mean or a number")
 
-    def check(self, model: ImageModel) -> None:
-        """Raises BenchError if the model takes images of another size."""
+    def check(self, model: ImageModel, dataset) -> None:
+        """Raises BenchError for a text model, or one that takes images of another size."""
+        expect(ImageModel, "model", model, "choose model=timm or a suite's image model")
+        expect(ImageSample, "dataset", dataset[0], "choose a data set of images")
         self.images.check(model)
 
     def rows(

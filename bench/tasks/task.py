@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from bench.errors import BenchError
+from methods import NoAttentionError, NoRuleError
 from metrics import Metric, Statistic
 
 Explained = Literal["predicted", "target"]
+KNOWN = (NoAttentionError, NoRuleError)
 
 
 class Task(Protocol):
@@ -19,14 +21,20 @@ class Task(Protocol):
     name: str
     metrics: Sequence[Metric]
 
-    def check(self, model) -> None:
-        """Raises BenchError if the task cannot be run with this model."""
+    def check(self, model, dataset) -> None:
+        """Raises BenchError if the task cannot be run with this model on this data set."""
 
     def rows(self, model, method: Callable, samples: Sequence, explained: Explained) -> pd.DataFrame:
         """Explain a batch of samples and evaluate the maps: one row per sample, its ``id`` first."""
 
     def statistics(self, rows: pd.DataFrame) -> dict[str, Statistic]:
         """The metrics of a cell by name, from the rows of all its samples."""
+
+
+def expect(kind: type, name: str, value, remedy: str) -> None:
+    """Raises BenchError if a model or a data set is of the other modality."""
+    if not isinstance(value, kind):
+        raise BenchError(f"{name}: expected {kind.__name__}, got {type(value).__name__}; {remedy}")
 
 
 def explain(method: Callable, forward: Callable, inputs, target: Tensor, ids: Sequence[str]) -> Tensor:
@@ -37,8 +45,17 @@ def explain(method: Callable, forward: Callable, inputs, target: Tensor, ids: Se
     """
     try:
         relevance = method(forward, inputs, target)
-    except ValueError as e:  # what methods raise for settings, models and operations they cannot handle
+    except ValueError as e:
+        # What our methods raise for settings and models they cannot handle. A user's own may have a bug.
+        if not type(method).__module__.startswith("methods.") and not isinstance(e, KNOWN):
+            raise
         raise BenchError(f"method: {e}") from e
+    if not isinstance(relevance, Tensor) or relevance.ndim < 2:
+        found = tuple(relevance.shape) if isinstance(relevance, Tensor) else type(relevance).__name__
+        raise BenchError(
+            f"method: {type(method).__name__} returned {found}; expected a tensor, (batch, tokens) or "
+            "(batch, height, width)"
+        )
     finite = relevance.flatten(1).isfinite().all(dim=1)
     if not finite.all():
         bad = [sample_id for sample_id, ok in zip(ids, finite.tolist(), strict=True) if not ok]

@@ -10,7 +10,7 @@ from torch import Tensor
 from bench.data import TextSample
 from bench.errors import BenchError
 from bench.models import TextModel
-from bench.tasks.task import Explained, explain, explained_classes
+from bench.tasks.task import Explained, expect, explain, explained_classes
 from metrics import TOKEN_F1, Statistic, token_f1
 
 
@@ -38,8 +38,10 @@ class TokenF1:
         if self.rationale not in ("document", "visible"):
             raise BenchError(f"protocol.token_f1.rationale={self.rationale!r}: expected document or visible")
 
-    def check(self, model: TextModel) -> None:
-        """Any text model will do."""
+    def check(self, model: TextModel, dataset) -> None:
+        """Raises BenchError for an image model or a data set of images."""
+        expect(TextModel, "model", model, "choose model=transformers or a suite's text model")
+        expect(TextSample, "dataset", dataset[0], "choose a data set of documents")
 
     def rows(
         self, model: TextModel, method: Callable, samples: Sequence[TextSample], explained: Explained
