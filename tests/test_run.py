@@ -1,4 +1,4 @@
-"""The runner on tiny models and data of its own: cells, the store, bad input, the command line."""
+"""The runner on tiny models and data of its own: cells, the store, the command line."""
 
 import json
 import os
@@ -8,83 +8,20 @@ import sys
 import time
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import bench
-from bench.config import configuration
 from bench.errors import BenchError
 from bench.run import run
 from bench.store import Cell
 from bench.tables import table
+from tests.tiny_images import OPTIONS
 
 ROOT = Path(bench.__file__).resolve().parent.parent
-TINY = {"embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 3, "img_size": 32, "patch_size": 8}
-OPTIONS = "model.options={" + ",".join(f"{k}:{v}" for k, v in TINY.items()) + "}"
-WNIDS = ("n00000001", "n00000002", "n00000003")
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory) -> Path:
-    """A data root with nine images, four masks and a tiny ViT."""
-    import timm
-
-    root = tmp_path_factory.mktemp("root")
-    rng = np.random.default_rng(0)
-    classes = {str(i): [wnid] for i, wnid in enumerate(WNIDS)}
-    for wnid in WNIDS:
-        folder = root / "imagenet" / "val" / wnid
-        folder.mkdir(parents=True)
-        for i in range(3):
-            pixels = rng.integers(0, 256, (40, 36, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / f"{wnid}_{i}.JPEG")
-    (root / "imagenet" / "class_index.json").write_text(json.dumps(classes))
-    (root / "imagenet_segmentation").mkdir()
-    with h5py.File(root / "imagenet_segmentation" / "gtsegs_ijcv.mat", "w") as f:
-        images, masks = [], []
-        for i in range(4):
-            images.append(
-                f.create_dataset(f"r/i{i}", data=rng.integers(0, 256, (3, 36, 40), dtype=np.uint8)).ref
-            )
-            mask = f.create_dataset(f"r/m{i}", data=rng.integers(0, 2, (36, 40), dtype=np.uint8))
-            masks.append(f.create_dataset(f"r/c{i}", data=np.array([[mask.ref]], h5py.ref_dtype)).ref)
-        f["value/img"] = np.array(images, h5py.ref_dtype)[:, None]
-        f["value/gt"] = np.array(masks, h5py.ref_dtype)[:, None]
-    torch.manual_seed(0)
-    model = timm.create_model("vit_tiny_patch16_224", **TINY)
-    save_file(model.state_dict(), root / "tiny.safetensors")
-    return root
-
-
-@pytest.fixture
-def configure(root, tmp_path):
-    """Compose a cell of the tiny data; results go to a folder of the test's own."""
-
-    def configure(task="perturbation", *overrides):
-        dataset = {"perturbation": "imagenet", "segmentation": "imagenet_segmentation"}[task]
-        return configuration(
-            [
-                f"task={task}",
-                f"dataset={dataset}",
-                "model=timm",
-                "model.architecture=vit_tiny_patch16_224",
-                f"model.checkpoint={root / 'tiny.safetensors'}",
-                OPTIONS,
-                "protocol.images.size=32",
-                f"paths.data={root}",
-                f"paths.results={tmp_path / 'results'}",
-                "batch_size=4",
-                "device=cpu",
-                *overrides,
-            ]
-        )
-
-    return configure
 
 
 def read(config) -> tuple[pd.DataFrame, dict]:
@@ -180,8 +117,6 @@ def test_other_settings_are_another_cell(configure):
 
 
 def test_other_weights_under_the_same_name_are_another_cell(configure, root, tmp_path):
-    from safetensors.torch import load_file
-
     weights = tmp_path / "model.safetensors"
     shutil.copy(root / "tiny.safetensors", weights)
     before = Cell(configure("segmentation", f"model.checkpoint={weights}")).record_file
@@ -232,113 +167,7 @@ def test_a_method_of_the_users_own(configure, tmp_path, monkeypatch):
     assert list(table(config).shown.index) == ["rollout", "Centre"]
 
 
-def nan_map(forward, inputs, target=None):
-    maps = torch.ones(inputs.shape[0], *inputs.shape[-2:])
-    maps[-1, 0, 0] = torch.nan
-    return maps
-
-
-def wrong_shape(forward, inputs, target=None):
-    return torch.ones(inputs.shape[0], 5)
-
-
-class Own:
-    """Bad methods by name, for the test below."""
-
-    nan = staticmethod(lambda: nan_map)
-    nothing = staticmethod(lambda: lambda forward, inputs, target=None: None)
-    shape = staticmethod(lambda: wrong_shape)
-
-
-@pytest.mark.parametrize(
-    ("overrides", "expected"),
-    [
-        (["method=custom", "method._target_=tests.test_run.Own.nan"], r"NaN.*n00000002_0"),
-        (["method=custom", "method._target_=tests.test_run.Own.shape"], r"\(4, 5\); expected \(batch, 17\)"),
-        (["method.start_layer=9"], r"start_layer=9.*between -2 and 1"),
-        (["model.checkpoint=/no/such.safetensors"], r"there is no file /no/such.safetensors"),
-        (["model.options.embed_dim=48"], r"tiny.safetensors does not fit.*shape"),
-        (["+model.options.no_such_option=1"], r"model.options.*no_such_option"),
-        (["model.architecture=no_such_model"], r"timm has no model 'no_such_model'"),
-        (["model.architecture=resnet18", "model.options=null"], r"resnet18 is no Vision Transformer"),
-        (["protocol.images.size=64"], r"protocol.images.size=64: the model takes \(32, 32\)"),
-        (["explained=both"], r"explained=both: expected predicted or target"),
-        (["seed=abc"], r"seed=abc: expected a whole number"),
-        (["num_workers=-1"], r"num_workers=-1"),
-        (["method=lrp", "method.dtype=float31"], r"dtype='float31': expected 'float64' or 'float32'"),
-        (["method=gradcam", "+method.prefix_tokens=2"], r"prefix_tokens=2: the model has 1"),
-        (
-            ["method=custom", "method._target_=tests.test_run.Own.nothing"],
-            r"returned NoneType; expected a tensor",
-        ),
-        (["device=cuda:77"], r"device=cuda:77"),
-        (["batch_size=0"], r"batch_size=0"),
-        (["limit=-1"], r"limit=-1"),
-    ],
-)
-def test_bad_input_gives_one_message_and_leaves_nothing(configure, tmp_path, overrides, expected):
-    config = configure("perturbation", *overrides)
-    with pytest.raises(BenchError, match=expected) as raised:
-        run(config)
-    assert "\n" not in str(raised.value)
-    assert not list((tmp_path / "results").rglob("*.*"))
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_damaged_image_is_named_whoever_reads_it(configure, root, tmp_path, workers):
-    shutil.copytree(root / "imagenet", tmp_path / "imagenet")
-    image = tmp_path / "imagenet" / "val" / WNIDS[1] / f"{WNIDS[1]}_1.JPEG"
-    image.write_bytes(image.read_bytes()[:200])
-    config = configure("perturbation", f"dataset.path={tmp_path / 'imagenet'}", f"num_workers={workers}")
-    with pytest.raises(BenchError, match=f"^{image}: cannot be decoded"):
-        run(config)
-    assert not (tmp_path / "results").exists()
-
-
-@pytest.mark.parametrize(
-    ("task", "dataset", "model", "expected"),
-    [
-        ("perturbation", "imagenet", "embedded/image", "it has 10 classes, but the data set has 3"),
-        ("segmentation", "embedded/token_f1", "embedded/image", "expected ImageSample, got TextSample"),
-        ("token_f1", "imagenet", "embedded/text", "expected TextSample, got ImageSample"),
-        ("token_f1", "imagenet", "embedded/image", "expected TextModel, got ImageModel"),
-        ("segmentation", "imagenet", "embedded/text", "expected ImageModel, got TextModel"),
-    ],
-)
-def test_what_does_not_belong_together_is_refused(root, tmp_path, task, dataset, model, expected):
-    choices = [f"task={task}", f"dataset={dataset}", f"model={model}", "method=rollout"]
-    config = configuration([*choices, f"paths.data={root}", f"paths.results={tmp_path / 'results'}"])
-    with pytest.raises(BenchError, match=expected):
-        run(config)
-    assert not (tmp_path / "results").exists()
-
-
-def test_segmentation_has_no_target_class_to_explain(configure):
-    with pytest.raises(BenchError, match="explained=predicted"):
-        run(configure("segmentation", "explained=target"))
-
-
-def test_a_checkpoint_that_is_damaged_is_named(configure, root, tmp_path):
-    damaged = tmp_path / "damaged.safetensors"
-    damaged.write_bytes((root / "tiny.safetensors").read_bytes()[:1000])
-    with pytest.raises(BenchError, match=r"damaged.safetensors cannot be read as weights"):
-        run(configure("perturbation", f"model.checkpoint={damaged}"))
-
-
-def test_a_pickle_that_is_no_state_dict_is_not_executed(configure, tmp_path):
-    class Evil:
-        def __reduce__(self):
-            return (Path(tmp_path / "executed").touch, ())
-
-    torch.save({"model": Evil()}, tmp_path / "evil.pth")
-    with pytest.raises(BenchError, match=r"evil.pth cannot be read as weights"):
-        run(configure("perturbation", f"model.checkpoint={tmp_path / 'evil.pth'}"))
-    assert not (tmp_path / "executed").exists()
-
-
 def test_a_state_dict_in_a_pth_file_is_read_too(configure, root, tmp_path):
-    from safetensors.torch import load_file
-
     torch.save({"model": load_file(root / "tiny.safetensors")}, tmp_path / "tiny.pth")
     first, second = (
         configure("segmentation"),
