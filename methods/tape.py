@@ -26,6 +26,9 @@ Inputs = Tensor | Mapping[str, Tensor]
 Forward = Callable[[Inputs], Tensor]
 
 
+DTYPES = {"float64": torch.float64, "float32": torch.float32}
+
+
 class NoAttentionError(ValueError):
     """No attention probabilities were seen in a model's forward pass."""
 
@@ -69,9 +72,9 @@ class Tape(TorchFunctionMode):
                 a way that can be differentiated, or the model is in train mode.
             NoAttentionError: if no attention was seen.
         """
-        if dtype not in (None, "float64", "float32"):
+        if dtype is not None and dtype not in DTYPES:
             raise ValueError(f"dtype={dtype!r}: expected 'float64' or 'float32'")
-        tape = cls(getattr(torch, dtype) if dtype else None)
+        tape = cls(DTYPES.get(dtype))
         with torch.inference_mode(False), torch.set_grad_enabled(backward):
             if backward:
                 inputs = tape._open(inputs)

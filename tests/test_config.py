@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 
 import bench  # noqa: F401
-from bench.config import CONF, DESCRIPTION, build, configuration, fingerprint, resolved
+from bench.config import CONF, DESCRIPTION, PROJECT, build, configuration, fingerprint, resolved
 from bench.errors import BenchError
 from bench.tasks import Perturbation, Segmentation, TokenF1
 
@@ -76,7 +76,7 @@ def test_the_data_root_comes_from_the_environment(monkeypatch):
     monkeypatch.setenv("BENCH_DATA", "/somewhere")
     assert configuration(["suite=paper"])["dataset"]["path"] == "/somewhere/imagenet"
     monkeypatch.delenv("BENCH_DATA")
-    assert configuration(["suite=paper"])["dataset"]["path"] == "data/imagenet"
+    assert configuration(["suite=paper"])["dataset"]["path"] == str(PROJECT / "data" / "imagenet")
 
 
 def test_a_missing_method_is_named():

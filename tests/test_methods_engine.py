@@ -106,7 +106,7 @@ def test_gradient_of_the_pixels_is_that_of_autograd(vit, images):
 
 
 def test_gradient_and_relevance_do_not_disturb_each_other(vit, images):
-    tape = Tape.record(vit, images, dtype=torch.float64)
+    tape = Tape.record(vit, images, dtype="float64")
     before = tape.gradient(None, tape.attentions)
     tape.relevance(None, tape.attentions, PROPOSED)
     torch.testing.assert_close(tape.gradient(None, tape.attentions), before, rtol=0, atol=0)
@@ -168,7 +168,7 @@ def test_masks_of_fused_attention(kind):
         return x + F.scaled_dot_product_attention(query, values, values, **options)[:, 0]
 
     model = Model(attend)
-    tape = Tape.record(model, TOKENS, dtype=torch.float64)
+    tape = Tape.record(model, TOKENS, dtype="float64")
     torch.testing.assert_close(tape.logits.float(), model(TOKENS))
     assert (tape.attentions[1][:, 0, ~visible] == 0).all()
     (relevance,) = tape.relevance(None, [tape.entry], PROPOSED)

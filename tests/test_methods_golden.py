@@ -122,7 +122,7 @@ def test_vit_logits(vit, vit_golden):
 def test_vit_single_blocks(vit, vit_golden):
     """∇A and R of one block, and the ablation E_h[(∇A ⊙ R)⁺] of the second block alone."""
     targets = torch.from_numpy(vit_golden["targets"])
-    tape = Tape.record(with_epsilon_of("debug", vit), vit_golden["images"], dtype=torch.float64)
+    tape = Tape.record(with_epsilon_of("debug", vit), vit_golden["images"], dtype="float64")
     gradients = tape.gradient(targets, tape.attentions)
     relevances = tape.relevance(targets, tape.attentions, PROPOSED)
     # Of the matrices the first image's and first head's are stored.

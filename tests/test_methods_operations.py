@@ -31,7 +31,7 @@ def images():
 
 
 def relevance_after(op, rules=PROPOSED):
-    tape = Tape.record(Model(op).double(), TOKENS, dtype=torch.float64)
+    tape = Tape.record(Model(op).double(), TOKENS, dtype="float64")
     return tape.relevance(None, [tape.entry], rules)[0]
 
 
