@@ -45,12 +45,6 @@ train-embedded: setup ## train the two embedded checkpoints again
 test: setup ## run the tests (with BENCH_DATA set, those on real data too)
 	$(BIN)/python -m pytest -q
 
-test-slow: setup ## run the slow tests
-	$(BIN)/python -m pytest -q -m slow
-
-test-gpu: setup ## run the tests that need a GPU
-	$(BIN)/python -m pytest -q -m gpu
-
 lint: setup ## check style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -58,4 +52,4 @@ lint: setup ## check style
 clean: ## remove .venv, generated data and per-sample rows; tables stay
 	rm -rf .venv data/embedded results/*/cells outputs multirun wandb .pytest_cache .ruff_cache *.egg-info
 
-.PHONY: help setup tables table1 table2 figure4 sweep train-embedded test test-slow test-gpu lint clean
+.PHONY: help setup tables table1 table2 figure4 sweep train-embedded test lint clean
