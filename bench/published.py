@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from bench.config import PROJECT
 from bench.errors import BenchError
 
 SOURCES = {
@@ -27,7 +28,7 @@ def published(task: str, results: str | Path) -> pd.DataFrame:
     path = Path(results) / "reference" / f"{task}.csv"
     if not path.exists():
         # Tables may be kept anywhere; the published numbers come with the project.
-        path = Path(__file__).resolve().parent.parent / "results" / "reference" / path.name
+        path = PROJECT / "results" / "reference" / path.name
     if not path.exists():
         raise BenchError(
             f"there are no published numbers at {path}; the project's results/reference is incomplete"
