@@ -28,21 +28,26 @@ class ImageSettings:
         size: height and width in pixels.
         resize: ``squash`` to size × size whatever the aspect, or ``model``: the model's own resizing of the
             shorter side, followed by a centre crop.
-        interpolation: ``nearest``, ``bilinear`` or ``bicubic``, for squashed images (``model`` takes the
-            model's own); masks always take the nearest.
+        interpolation: ``nearest``, ``bilinear`` or ``bicubic``, for squashed images; None for ``model``,
+            which takes the model's own. Masks always take the nearest.
+
+    Raises:
+        BenchError: for settings out of range.
     """
 
     size: int
     resize: Literal["squash", "model"]
-    interpolation: str
+    interpolation: str | None
 
     def __post_init__(self):
         if self.resize not in ("squash", "model"):
             raise BenchError(f"protocol.images.resize={self.resize!r}: expected squash or model")
-        if self.interpolation not in INTERPOLATIONS:
+        known = [None] if self.resize == "model" else list(INTERPOLATIONS)
+        if self.interpolation not in known:
+            expected = "null" if self.resize == "model" else f"one of {', '.join(known)}"
             raise BenchError(
-                f"protocol.images.interpolation={self.interpolation!r}: "
-                f"expected one of {', '.join(INTERPOLATIONS)}"
+                f"protocol.images.interpolation={self.interpolation!r}: expected {expected} with "
+                f"resize={self.resize}"
             )
 
     def check(self, model: ImageModel) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import random
 import subprocess
 import time
 from collections.abc import Iterator
@@ -43,37 +44,70 @@ def run(config: dict[str, Any]) -> dict[str, float] | None:
     if cell.is_done() and not config["rerun"]:
         print(f"{cell}: done already ({cell.record_file})")
         return None
-    used = versions()
-    torch.manual_seed(config["seed"])
-    np.random.seed(config["seed"])  # noqa: NPY002  a user's own method may draw from it
+    method, task = build("method", config["method"]), build("task", config["task"])
+    rows, origin = _twin(config, method) or _computed(config, method, task)
+    summary = {name: statistic.value for name, statistic in task.statistics(rows).items()}
+    record = {"metrics": summary, "samples": len(rows), "seed": config["seed"], **origin}
+    cell.write(rows, record)
+    tracking.log(cell, record, rows)
+    last_k = {name.partition("@")[0]: name for name in summary}.values()
+    tqdm.write(f"{cell}: " + ", ".join(f"{name} {summary[name]:.4g}" for name in last_k))
+    return summary
 
+
+def _computed(config: dict[str, Any], method, task) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The rows of all samples, and what they were computed with."""
+    used = versions()
+    seed_everything(config["seed"])
     dataset = _dataset(config)
     model = build("model", config["model"]).to(_device(config["device"]))
-    method = build("method", config["method"])
-    task = build("task", config["task"])
     task.check(model, dataset)
     _check_prefix_tokens(method, model)
-
     started = time.time()
     batches = [
         task.rows(model, method, samples, config["explained"])
-        for samples in _batches(config, dataset, description=str(cell))
+        for samples in _batches(config, dataset, description=str(Cell(config)))
     ]
-    rows = pd.concat(batches, ignore_index=True)
-    summary = {name: statistic.value for name, statistic in task.statistics(rows).items()}
-    record = {
-        "metrics": summary,
-        "samples": len(rows),
-        "seed": config["seed"],
+    origin = {
         "checkpoint_sha256": model.checksum,
         "device": str(model.device),
         "seconds": round(time.time() - started, 3),
         "versions": used,
     }
-    cell.write(rows, record)
-    tracking.log(cell, record, rows)
-    tqdm.write(f"{cell}: " + ", ".join(f"{name} {value:.4g}" for name, value in summary.items()))
-    return summary
+    return pd.concat(batches, ignore_index=True), origin
+
+
+def _twin(config: dict[str, Any], method) -> tuple[pd.DataFrame, dict[str, Any]] | None:
+    """The rows of a finished cell that differs in the explained class alone, where the maps do not.
+
+    So a method that does not depend on the class runs once for both.
+    """
+    other = {"predicted": "target", "target": "predicted"}[config["explained"]]
+    twin = Cell(config | {"explained": other})
+    if getattr(method, "class_specific", True) or config["rerun"] or not twin.is_done():
+        return None
+    result = twin.result()
+    rows = result.rows
+    classes = {"predicted": "predicted", "target": "label"}[config["explained"]]
+    if classes not in rows or rows[classes].isna().any():
+        return None
+    origin = {key: result.record[key] for key in ("checkpoint_sha256", "device", "versions")}
+    return rows.assign(explained_class=rows[classes]), origin | {
+        "seconds": 0.0,
+        "rows_of": twin.rows_file.name,
+    }
+
+
+def seed_everything(seed: int) -> None:
+    """Seed what a model, a data set or a method of the user's own may draw from."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002  the global state is what they draw from
+    torch.manual_seed(seed)
+
+
+def _seed_worker(_: int) -> None:
+    # torch has given each worker process a seed of its own, derived from the loader's generator.
+    seed_everything(torch.initial_seed() % 2**32)
 
 
 def _check(config: dict[str, Any]) -> None:
@@ -130,6 +164,8 @@ def _batches(config: dict[str, Any], dataset, description: str) -> Iterator[list
         batch_size=config["batch_size"],
         num_workers=config["num_workers"],
         collate_fn=list,
+        generator=torch.Generator().manual_seed(config["seed"]),
+        worker_init_fn=_seed_worker,
     )
     with tqdm(total=len(dataset), desc=description, unit="sample", mininterval=1, leave=False) as progress:
         for samples in loader:

@@ -22,7 +22,7 @@ from bench.embedded import VERSION as EMBEDDED_VERSION
 from bench.errors import BenchError
 
 # Rises when rows or files change their meaning; cells of another format are not read.
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -37,20 +37,19 @@ class Cell:
 
     @property
     def conditions(self) -> dict[str, Any]:
-        """What rows of one table must have in common: everything but the method and the explained class."""
+        """What rows of one table must have in common: everything but the method and the explained class.
+
+        Not in it are the protocol's ``scores``: they say how rows are read, not what is in them.
+        """
+        protocol = protocol_of(self.config)
         task = self.config["task"]["name"]
-        protocol = self.config["protocol"]
-        sections = {"perturbation": ("images",), "segmentation": ("images",), "token_f1": ()}[task]
+        measured = {key: value for key, value in protocol[task].items() if key != "scores"}
         return {
             "format": FORMAT,
             "task": task,
             "dataset": _dataset(self.config),
             "model": _model(self.config),
-            "protocol": {
-                "name": protocol["name"],
-                "version": protocol["version"],
-                **{section: protocol[section] for section in (*sections, task)},
-            },
+            "protocol": protocol | {task: measured},
         }
 
     @property
@@ -79,13 +78,21 @@ class Cell:
         """Whether both files are there."""
         return self.record_file.exists() and self.rows_file.exists()
 
+    def result(self) -> "Result":
+        """What a finished cell holds.
+
+        Raises:
+            BenchError: if its JSON file is damaged.
+        """
+        return Result.read(self.record_file)
+
     def write(self, rows: pd.DataFrame, record: dict[str, Any]) -> None:
         """Keep a finished cell.
 
         Raises:
             BenchError: if the results folder cannot be written to.
         """
-        settings = _flatten(self.conditions["protocol"], "protocol")
+        settings = flatten(self.conditions["protocol"], "protocol") | flatten(self.config["method"], "method")
         labels = {
             "task": self.config["task"]["name"],
             "dataset": self.config["dataset"]["name"],
@@ -93,7 +100,7 @@ class Cell:
             "method": self.config["method"]["name"],
             "explained": self.config["explained"],
         }
-        described = rows.assign(**labels, **{key: str(value) for key, value in settings.items()})
+        described = rows.assign(**{key: str(value) for key, value in settings.items()}, **labels)
         record = {"conditions": self.conditions, "method": self.config["method"]} | record
         try:
             self.rows_file.parent.mkdir(parents=True, exist_ok=True)
@@ -107,12 +114,31 @@ class Cell:
             ) from e
 
 
+def protocol_of(config: dict[str, Any]) -> dict[str, Any]:
+    """The protocol's name, version and those of its settings that concern the task of a configuration."""
+    protocol, task = config["protocol"], config["task"]
+    sections = ("images", task["name"]) if task["modality"] == "image" else (task["name"],)
+    return {key: protocol[key] for key in ("name", "version", *sections)}
+
+
 @dataclass(frozen=True)
 class Result:
     """A finished cell, read back."""
 
     path: Path
     record: dict[str, Any] = field(repr=False)
+
+    @classmethod
+    def read(cls, path: Path) -> "Result":
+        """The cell of a JSON file.
+
+        Raises:
+            BenchError: if the file is damaged.
+        """
+        try:
+            return cls(path, json.loads(path.read_text()))
+        except ValueError as e:
+            raise BenchError(f"{path} is damaged ({e}); delete it and run its cell again") from e
 
     @property
     def rows(self) -> pd.DataFrame:
@@ -174,12 +200,8 @@ def results(config: dict[str, Any], task: str) -> Iterator[Result]:
         BenchError: if a JSON file is damaged.
     """
     for path in sorted(folder(config, task).glob("*.json")):
-        if not path.with_suffix(".parquet").exists():
-            continue
-        try:
-            yield Result(path, json.loads(path.read_text()))
-        except ValueError as e:
-            raise BenchError(f"{path} is damaged ({e}); delete it and run its cell again") from e
+        if path.with_suffix(".parquet").exists():
+            yield Result.read(path)
 
 
 def _replace(path: Path, write) -> None:
@@ -192,9 +214,10 @@ def _replace(path: Path, write) -> None:
         aside.unlink(missing_ok=True)
 
 
-def _flatten(settings: dict[str, Any], prefix: str) -> dict[str, Any]:
+def flatten(settings: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """Nested settings under dotted names."""
     flat = {}
     for key, value in settings.items():
-        name = f"{prefix}.{key}"
-        flat.update(_flatten(value, name) if isinstance(value, dict) else {name: value})
+        name = f"{prefix}.{key}" if prefix else key
+        flat.update(flatten(value, name) if isinstance(value, dict) else {name: value})
     return flat

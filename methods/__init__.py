@@ -3,13 +3,15 @@
 ``forward(inputs) -> logits (batch, classes)`` is any callable around an unmodified model in eval mode,
 ``inputs`` a tensor or a mapping of tensors, ``target`` the explained classes (batch,) or None for the
 predicted ones. The answer is (batch, tokens), prefix tokens included, or (batch, height, width) from
-methods that reach pixels.
+methods that reach pixels. A method whose map does not depend on the target says ``class_specific = False``,
+so that one run serves every target.
 """
 
 from methods.carried import NoRuleError
 from methods.gradcam import GradCAM
 from methods.lrp import LRP
 from methods.partial_lrp import PartialLRP
+from methods.random_map import RandomMap
 from methods.raw_attention import RawAttention
 from methods.rollout import Rollout
 from methods.tape import NoAttentionError
@@ -21,6 +23,7 @@ __all__ = [
     "NoAttentionError",
     "NoRuleError",
     "PartialLRP",
+    "RandomMap",
     "RawAttention",
     "Rollout",
     "TransformerAttribution",

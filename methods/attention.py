@@ -34,18 +34,26 @@ def roll_up(maps: Sequence[Tensor], normalise_rows: bool) -> Tensor:
     return row.squeeze(1)
 
 
-def blocks_from(attentions: Sequence[Tensor], start_layer: int) -> list[Tensor]:
-    """The attentions of block ``start_layer`` (from 0; negative counts from the last block) and above.
+def blocks(attentions: Sequence[Tensor], start_layer: int, stop_layer: int | None = None) -> list[Tensor]:
+    """The attentions of the blocks from ``start_layer`` to the one before ``stop_layer`` (None: to the last).
+
+    Blocks are counted from 0, negative numbers from the last.
 
     Raises:
-        ValueError: if there is no such block.
+        ValueError: if there is no such block, or none between the two.
     """
     if not -len(attentions) <= start_layer < len(attentions):
         raise ValueError(
             f"start_layer={start_layer}: the model has {len(attentions)} blocks, "
             f"so start_layer lies between {-len(attentions)} and {len(attentions) - 1}"
         )
-    return list(attentions[start_layer:])
+    chosen = list(attentions[start_layer:stop_layer])
+    if not chosen or (stop_layer is not None and stop_layer > len(attentions)):
+        raise ValueError(
+            f"stop_layer={stop_layer}: the model has {len(attentions)} blocks; "
+            f"expected one after start_layer={start_layer}, at most {len(attentions)}"
+        )
+    return chosen
 
 
 def visible(inputs: Inputs, attention: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Raw attention of the last block."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -13,6 +14,8 @@ class RawAttention:
 
     It does not depend on the explained class.
     """
+
+    class_specific: ClassVar[bool] = False
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
         """``target`` is ignored; returns (batch, tokens)."""

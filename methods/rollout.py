@@ -1,10 +1,11 @@
 """Attention rollout."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
-from methods.attention import blocks_from, roll_up
+from methods.attention import blocks, roll_up
 from methods.tape import Forward, Inputs, Tape
 
 
@@ -22,10 +23,12 @@ class Rollout:
             implementation uses 1 for images and 0 for text.
     """
 
+    class_specific: ClassVar[bool] = False
+
     start_layer: int = 1
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
         """``target`` is ignored; returns (batch, tokens)."""
         tape = Tape.record(forward, inputs, backward=False)
-        attentions = blocks_from(tape.attentions, self.start_layer)
+        attentions = blocks(tape.attentions, self.start_layer)
         return roll_up([a.mean(dim=1) for a in attentions], normalise_rows=True)

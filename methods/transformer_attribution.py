@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from methods.attention import blocks_from, roll_up
+from methods.attention import blocks, roll_up
 from methods.rules import DTYPE, PROPOSED, RuleSet
 from methods.tape import Forward, Inputs, Tape
 
@@ -23,6 +23,8 @@ class TransformerAttribution:
     Args:
         start_layer: the first block that is used, from 0; negative counts from the last. The reference
             implementation uses 1 for images and the last block only for text.
+        stop_layer: the block before which to stop; None for all. ``start_layer=1, stop_layer=2`` is the
+            second block alone, ``start_layer=-1`` the last alone: the paper's ablations.
         normalise_rows: divide the rows of Ā by their sums (the reference implementation does for text).
         use_gradient: without it Ā^(b) = I + E_h[(R^(b))⁺], the paper's ablation.
         rules: how relevance is propagated.
@@ -30,6 +32,7 @@ class TransformerAttribution:
     """
 
     start_layer: int = 1
+    stop_layer: int | None = None
     normalise_rows: bool = False
     use_gradient: bool = True
     rules: RuleSet = PROPOSED
@@ -38,7 +41,7 @@ class TransformerAttribution:
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
         """Explain ``target`` (batch,), or the predicted class if None; returns (batch, tokens)."""
         tape = Tape.record(forward, inputs, dtype=self.dtype)
-        attentions = blocks_from(tape.attentions, self.start_layer)
+        attentions = blocks(tape.attentions, self.start_layer, self.stop_layer)
         maps = tape.relevance(target, attentions, self.rules)
         if self.use_gradient:
             gradients = tape.gradient(target, attentions)

@@ -6,7 +6,19 @@ those per-sample numbers, so that they can be recomputed from stored rows and re
 
 from metrics.bootstrap import Statistic, bootstrap, holm, interval, paired_p_value
 from metrics.maps import minmax, upsample
-from metrics.metric import MAP, MIOU, NEGATIVE_AUC, PIXEL_ACCURACY, POSITIVE_AUC, TOKEN_F1, Metric
+from metrics.metric import (
+    MAP,
+    MIOU,
+    NEGATIVE_AUC,
+    NEGATIVE_AUC_PREDICTION,
+    PIXEL_ACCURACY,
+    POSITIVE_AUC,
+    POSITIVE_AUC_PREDICTION,
+    RECALL_VISIBLE,
+    TOKEN_F1,
+    TOKEN_F1_VISIBLE,
+    Metric,
+)
 from metrics.perturbation import accuracy_curve, auc, removed
 from metrics.ranking import rank
 from metrics.segmentation import (
@@ -24,9 +36,13 @@ __all__ = [
     "MAP",
     "MIOU",
     "NEGATIVE_AUC",
+    "NEGATIVE_AUC_PREDICTION",
     "PIXEL_ACCURACY",
     "POSITIVE_AUC",
+    "POSITIVE_AUC_PREDICTION",
+    "RECALL_VISIBLE",
     "TOKEN_F1",
+    "TOKEN_F1_VISIBLE",
     "Metric",
     "SegmentationCounts",
     "Statistic",

@@ -11,10 +11,14 @@ from hydra.errors import HydraException
 import bench  # noqa: F401
 from bench.config import CONF, DESCRIPTION, PROJECT, build, configuration, fingerprint, resolved
 from bench.errors import BenchError
+from bench.store import flatten
 from bench.tasks import Perturbation, Segmentation, TokenF1
 
 TASKS = ("perturbation", "segmentation", "token_f1")
 METHODS = ("gradcam", "lrp", "partial_lrp", "raw_attention", "rollout", "transformer_attribution")
+ALL_BLOCKS = ("transformer_attribution_all_blocks", "rollout_all_blocks")
+ABLATIONS = ("without_gradient", "last_block_only", "second_block_only")
+REFERENCES = ("random", "oracle")
 
 
 def choices(group: str) -> list[str]:
@@ -23,12 +27,21 @@ def choices(group: str) -> list[str]:
 
 
 def test_there_is_a_file_per_method():
-    assert set(METHODS) | {"custom"} == set(choices("method"))
+    assert {*METHODS, *ALL_BLOCKS, *ABLATIONS, *REFERENCES, "custom"} == set(choices("method"))
 
 
-@pytest.mark.parametrize(("suite", "task", "method"), [*product(choices("suite"), TASKS, METHODS)])
-def test_every_cell_composes_and_its_targets_take_its_arguments(suite, task, method):
-    config = configuration([f"suite={suite}", f"task={task}", f"method={method}"])
+# Data and models depend on the suite and the task, what a method is on the protocol and the task.
+CELLS = [("paper", *choice, "rollout") for choice in product(choices("suite"), TASKS)]
+CELLS += [
+    (protocol, "embedded", task, method)
+    for protocol, task, method in product(choices("protocol"), TASKS, choices("method"))
+    if method != "custom"
+]
+
+
+@pytest.mark.parametrize(("protocol", "suite", "task", "method"), CELLS)
+def test_every_cell_composes_and_its_targets_take_its_arguments(protocol, suite, task, method):
+    config = configuration([f"suite={suite}", f"protocol={protocol}", f"task={task}", f"method={method}"])
     assert config["task"]["name"] == task
     for section in ("dataset", "model", "method", "task"):
         target = pkgutil.resolve_name(config[section]["_target_"])
@@ -51,12 +64,45 @@ def test_a_choice_beats_the_suites():
     assert config["model"]["name"] == "vit_base_patch16_224"
 
 
-@pytest.mark.parametrize("experiment", choices("experiment"))
-def test_experiments_sweep_all_six_methods(experiment):
+def swept(experiment: str, protocol: str) -> list[str]:
+    """The methods that an experiment sweeps over."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        overrides = [f"experiment={experiment}", "method=lrp"]
+        overrides = [f"experiment={experiment}", f"protocol={protocol}", "method=lrp"]
         cfg = compose("bench", overrides=overrides, return_hydra_config=True)
-    assert sorted(cfg.hydra.sweeper.params.method.split(",")) == sorted(METHODS)
+    return cfg.hydra.sweeper.params.method.split(",")
+
+
+@pytest.mark.parametrize(
+    ("experiment", "references"),
+    [("table1", {"random"}), ("table2", set(REFERENCES)), ("figure4", set(REFERENCES))],
+)
+def test_experiments_sweep_all_methods_between_floor_and_ceiling(experiment, references):
+    assert sorted(swept(experiment, "paper")) == sorted({*METHODS} | references)
+    added = {"transformer_attribution_all_blocks"} if experiment == "figure4" else {*ALL_BLOCKS}
+    assert sorted(swept(experiment, "clean")) == sorted({*METHODS} | references | added)
+
+
+@pytest.mark.parametrize("protocol", choices("protocol"))
+def test_the_ablation_compares_the_whole_with_its_parts(protocol):
+    assert swept("ablation", protocol) == ["transformer_attribution", *ABLATIONS]
+
+
+def test_protocols_spell_out_the_same_settings():
+    def keys(settings) -> set[str]:
+        return set(flatten(settings, "")) - {"name", "version"}
+
+    settings = [configuration([f"protocol={name}"])["protocol"] for name in choices("protocol")]
+    assert all(keys(other) == keys(settings[0]) for other in settings)
+    assert len({s["name"] for s in settings}) == len(settings) == 2
+    assert {s["name"] for s in settings} == set(choices("protocol"))
+    assert all(isinstance(s["version"], int) for s in settings)
+
+
+def test_all_blocks_are_rolled_up_from_the_first():
+    for method, task in product(ALL_BLOCKS, ("segmentation", "token_f1")):
+        config = configuration([f"task={task}", f"method={method}", "protocol=clean"])
+        assert config["method"]["start_layer"] == 0
+        assert config["method"]["name"] == method
 
 
 def test_protocols_decide_how_methods_treat_images_and_text():
@@ -109,26 +155,53 @@ def test_what_cannot_be_built_is_named(choice, expected):
 
 
 IMAGES = {"size": 224, "resize": "squash", "interpolation": "bilinear"}
-TOKEN_F1 = {"k": [5], "max_length": 512, "word_score": "max", "rationale": "document"}
+PERTURBATION = {
+    "steps": [0, 0.5],
+    "fill": "black",
+    "blur_sigma": None,
+    "scores": {"hits": ["label"], "only_correct": False},
+}
+TOKEN_F1 = {
+    "k": [5],
+    "max_length": 512,
+    "word_score": "max",
+    "scores": {"rationale": ["document"], "only_correct": False},
+}
+
+
+def perturbation(**changed) -> Perturbation:
+    return Perturbation(PERTURBATION | changed, IMAGES)
 
 
 @pytest.mark.parametrize(
     ("make", "key"),
     [
-        (lambda: Perturbation({"steps": [0.1, 0.2], "fill": "black"}, IMAGES), "perturbation.steps"),
-        (lambda: Perturbation({"steps": [0, 0.5, 0.2], "fill": "black"}, IMAGES), "perturbation.steps"),
-        (lambda: Perturbation({"steps": [0, 1.1], "fill": "black"}, IMAGES), "perturbation.steps"),
-        (lambda: Perturbation({"steps": [0, 0.5], "fill": "pink"}, IMAGES), "perturbation.fill"),
+        (lambda: perturbation(steps=[0.1, 0.2]), "perturbation.steps"),
+        (lambda: perturbation(steps=[0, 0.5, 0.2]), "perturbation.steps"),
+        (lambda: perturbation(steps=[0, 1.1]), "perturbation.steps"),
+        (lambda: perturbation(fill="pink"), "perturbation.fill"),
+        (lambda: perturbation(fill="blur"), "perturbation.blur_sigma"),
+        (lambda: perturbation(scores={"hits": [], "only_correct": False}), "scores.hits"),
+        (lambda: perturbation(scores={"hits": ["target"], "only_correct": False}), "scores.hits"),
+        (lambda: perturbation(scores={"hits": ["label"], "only_correct": "yes"}), "scores.only_correct"),
         (lambda: Segmentation({"threshold": "median"}, IMAGES), "segmentation.threshold"),
         (lambda: Segmentation({"threshold": "mean"}, IMAGES | {"resize": "crop"}), "images.resize"),
         (
             lambda: Segmentation({"threshold": "mean"}, IMAGES | {"interpolation": "x"}),
             "images.interpolation",
         ),
+        (lambda: Segmentation({"threshold": "mean"}, IMAGES | {"resize": "model"}), "images.interpolation"),
         (lambda: TokenF1(TOKEN_F1 | {"k": [0]}), "token_f1.k"),
         (lambda: TokenF1(TOKEN_F1 | {"k": []}), "token_f1.k"),
         (lambda: TokenF1(TOKEN_F1 | {"word_score": "sum"}), "token_f1.word_score"),
-        (lambda: TokenF1(TOKEN_F1 | {"rationale": "half"}), "token_f1.rationale"),
+        (
+            lambda: TokenF1(TOKEN_F1 | {"scores": {"rationale": ["half"], "only_correct": False}}),
+            "scores.rationale",
+        ),
+        (
+            lambda: TokenF1(TOKEN_F1 | {"scores": {"rationale": ["visible"], "only_correct": 2}}),
+            "scores.only_correct",
+        ),
     ],
 )
 def test_settings_out_of_range_are_named(make, key):

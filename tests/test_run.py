@@ -38,11 +38,11 @@ def test_a_perturbation_cell_keeps_rows_and_a_record(configure):
     assert list(rows["label"]) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     assert (rows["explained_class"] == rows["label"]).all()
     for direction in ("positive", "negative"):
-        hits = np.stack(rows[f"{direction}_hits"])
-        assert hits.shape == (9, 10)
-        assert (hits[:, 0] == (rows["label"] == rows["predicted"])).all()
+        predictions = np.stack(rows[f"{direction}_predictions"])
+        assert predictions.shape == (9, 10)
+        assert (predictions[:, 0] == rows["predicted"]).all()
     # The definition, once more: trapezoids over x = 0 … 0.9 of the accuracy, times 100.
-    curve = np.stack(rows["negative_hits"]).mean(axis=0)
+    curve = (np.stack(rows["negative_predictions"]) == rows["label"].to_numpy()[:, None]).mean(axis=0)
     assert summary["negative_auc"] == pytest.approx(100 * np.trapezoid(curve, np.arange(10) / 10))
     assert record["metrics"] == summary
     assert record["config"]["protocol"]["name"] == "paper"
@@ -55,12 +55,31 @@ def test_a_perturbation_cell_keeps_rows_and_a_record(configure):
 def test_accuracy_is_measured_against_the_label_whatever_is_explained(configure):
     rows = {}
     for explained in ("predicted", "target"):
-        config = configure("perturbation", f"explained={explained}", "method=raw_attention")
+        config = configure("perturbation", f"explained={explained}", "method=raw_attention", "rerun=true")
         run(config)
         rows[explained] = read(config)[0]
     # Raw attention does not depend on the explained class, so nothing else may.
-    for column in ("label", "predicted", "positive_hits", "negative_hits"):
+    for column in ("label", "predicted", "positive_predictions", "negative_predictions"):
         assert rows["predicted"][column].map(str).equals(rows["target"][column].map(str))
+
+
+def test_a_method_that_ignores_the_class_runs_once_for_both(configure, monkeypatch):
+    """And what is copied is what would be computed."""
+    again = configure("perturbation", "explained=target", "method=rollout", "rerun=true")
+    run(again)
+    computed, _ = read(again)
+    shutil.rmtree(again["paths"]["results"])
+
+    run(configure("perturbation", "explained=predicted", "method=rollout"))
+    monkeypatch.setattr("bench.run._computed", None)  # so that a call fails
+    target = configure("perturbation", "explained=target", "method=rollout")
+    summary = run(target)
+    rows, record = read(target)
+    pd.testing.assert_frame_equal(rows, computed)
+    assert record["metrics"] == summary
+    assert record["rows_of"].startswith("imagenet--vit_tiny_patch16_224--rollout--predicted")
+    with pytest.raises(TypeError):
+        run(configure("perturbation", "explained=target", "method=gradcam"))
 
 
 def test_a_segmentation_cell(configure):

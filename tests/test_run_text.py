@@ -4,13 +4,14 @@ import json
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 import bench  # noqa: F401
-from bench.config import configuration
+from bench.config import build, configuration
 from bench.errors import BenchError
 from bench.models import TextModel
 from bench.run import run
@@ -36,7 +37,7 @@ PIECES += [f"w{i}" for i in range(110)]
 DOCUMENTS = {
     "a": ("NEG", "the plot was boring and the films bad bad bad", [(1, 2), (8, 10)]),
     "b": ("POS", "good film w1 w2 w3 w4 w5 good plots", [(0, 2)]),
-    "c": ("POS", "w7 " * 40 + "good films", [(40, 42)]),
+    "c": ("POS", "w7 " * 40 + "good films", [(28, 31), (40, 42)]),
 }
 
 
@@ -90,8 +91,6 @@ def configure(root, tmp_path):
 
 
 def rows(config):
-    import pandas as pd
-
     run(config)
     return pd.read_parquet(Cell(config).rows_file)
 
@@ -100,19 +99,55 @@ def test_a_cell_scores_every_document_at_every_k(configure):
     table = rows(configure("method=transformer_attribution"))
     assert list(table["id"]) == list(DOCUMENTS)
     assert (table["explained_class"] == table["label"]).all()  # the annotated class is explained
-    assert list(table["annotated"]) == [3, 2, 2]
+    assert list(table["annotated"]) == [3, 2, 5]
     assert list(table["words"]) == [10, 9, 42]
     assert list(table["visible"]) == [10, 9, 30]  # 32 word pieces less [CLS] and [SEP]
     # With more words than there are, all visible words are the rationale.
     f1 = np.stack(table["token_f1"])[:, 2]
-    assert f1 == pytest.approx([2 * 3 / (10 + 3), 2 * 2 / (9 + 2), 0.0])
+    assert f1 == pytest.approx([2 * 3 / (10 + 3), 2 * 2 / (9 + 2), 2 * 2 / (30 + 5)])
 
 
-def test_the_rationale_may_be_cut_to_what_the_model_saw(configure):
-    document = np.stack(rows(configure())["recall"])
-    visible = np.stack(rows(configure("protocol.token_f1.rationale=visible"))["recall"])
-    assert (document[:2] == visible[:2]).all()
-    assert document[2, 2] == visible[2, 2] == 0  # nothing of it is visible
+def test_rows_score_the_whole_rationale_and_what_the_model_saw_of_it(configure):
+    table = rows(configure())
+    assert (np.stack(table["recall"])[:2] == np.stack(table["visible_recall"])[:2]).all()
+    assert (np.stack(table["token_f1"])[:2] == np.stack(table["visible_token_f1"])[:2]).all()
+    # Of the third document's five annotated words the model sees two, and at k = 50 all 30 words are taken.
+    last = table.iloc[2]
+    assert (last["recall"][2], last["visible_recall"][2]) == (2 / 5, 1)
+    assert last["visible_token_f1"][2] == pytest.approx(2 * 2 / (30 + 2))
+
+
+def test_a_protocol_decides_which_scores_are_shown(configure):
+    whole, both = run(configure()), run(configure("protocol=clean", "protocol.token_f1.k=[1,3,50]"))
+    assert {name for name in whole if name != "accuracy"} == {f"token_f1@{k}" for k in (1, 3, 50)}
+    assert both.keys() - whole.keys() == {
+        f"{metric}_visible@{k}" for metric in ("token_f1", "recall") for k in (1, 3, 50)
+    }
+    assert {name: both[name] for name in whole} == whole
+
+
+def test_the_scores_of_a_protocol_are_read_from_the_same_rows(configure):
+    config = configure()
+    run(config)
+    table = pd.read_parquet(Cell(config).rows_file)
+    chosen = configure("protocol.token_f1.scores.only_correct=true")
+    assert Cell(chosen).rows_file == Cell(config).rows_file
+    correct = np.stack(table[table["label"] == table["predicted"]]["token_f1"])
+    assert 0 < len(correct) < len(table)
+    statistics = build("task", chosen["task"]).statistics(table)
+    assert statistics["token_f1@3"].value == pytest.approx(correct[:, 1].mean())
+    assert statistics["accuracy"].value == pytest.approx(100 * len(correct) / len(table))
+
+
+def test_the_oracle_is_the_ceiling(configure):
+    """It finds every annotated word that is visible, and knows no other."""
+    oracle = np.stack(rows(configure("method=oracle"))["token_f1"])
+    # k words predicted of n annotated of which v are visible: min(k, v) hits.
+    annotated, visible = np.array([[3], [2], [5]]), np.array([[3], [2], [2]])
+    predicted = np.minimum([[1, 3, 50]], [[10], [9], [30]])
+    assert oracle == pytest.approx(2 * np.minimum(predicted, visible) / (predicted + annotated))
+    for method in ("random", "transformer_attribution"):
+        assert (np.stack(rows(configure(f"method={method}"))["token_f1"]) <= oracle).all()
 
 
 @pytest.mark.parametrize("method", ["transformer_attribution", "rollout", "gradcam", "lrp", "partial_lrp"])

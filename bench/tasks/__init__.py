@@ -2,7 +2,7 @@
 
 from bench.tasks.perturbation import Perturbation
 from bench.tasks.segmentation import Segmentation
-from bench.tasks.task import Task
+from bench.tasks.task import Oracle, Task
 from bench.tasks.token_f1 import TokenF1
 
-__all__ = ["Perturbation", "Segmentation", "Task", "TokenF1"]
+__all__ = ["Oracle", "Perturbation", "Segmentation", "Task", "TokenF1"]

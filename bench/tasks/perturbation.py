@@ -5,34 +5,65 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 import torch
+from scipy.ndimage import gaussian_filter
+from torch import Tensor
 
 from bench.data import ImageSample
 from bench.errors import BenchError
 from bench.images import ImageSettings, pixel_maps
 from bench.models import ImageModel
-from bench.tasks.task import Explained, expect, explain, explained_classes
-from metrics import NEGATIVE_AUC, POSITIVE_AUC, Statistic, auc, rank, removed
+from bench.tasks.task import (
+    Explained,
+    check_only_correct,
+    expect,
+    explain,
+    explained_classes,
+    only_correct,
+)
+from metrics import (
+    NEGATIVE_AUC,
+    NEGATIVE_AUC_PREDICTION,
+    POSITIVE_AUC,
+    POSITIVE_AUC_PREDICTION,
+    Statistic,
+    auc,
+    rank,
+    removed,
+)
 
-FILLS = ("black", "mean")
+FILLS = ("black", "mean", "blur")
+# What a prediction is compared with: the annotated class, or the model's own prediction of the clean image.
+# The names are those of columns of the rows.
+HITS = {
+    "label": (NEGATIVE_AUC, POSITIVE_AUC),
+    "predicted": (NEGATIVE_AUC_PREDICTION, POSITIVE_AUC_PREDICTION),
+}
 
 
 class Perturbation:
     """Mask 0 to 90 % of an image, most relevant pixels first (positive) or last (negative).
 
-    A hit is a prediction of the annotated class, whichever class was explained.
-
     Args:
         settings: ``protocol.perturbation``: ``steps``, the fractions masked, from 0 up; ``fill``, what masked
-            pixels become before normalisation: ``black``, or the ``mean`` that the model subtracts.
+            pixels become before normalisation: ``black``, the ``mean`` that the model subtracts, or ``blur``,
+            the image under a Gaussian of ``blur_sigma`` pixels; ``scores``: ``hits``, what a prediction has
+            to be, the ``label`` or what was ``predicted`` for the clean image, whichever class is explained;
+            and ``only_correct``, to leave out images that the model does not classify correctly.
         images: ``protocol.images``.
+
+    Raises:
+        BenchError: for settings out of range.
     """
 
     name = "perturbation"
-    metrics = (NEGATIVE_AUC, POSITIVE_AUC)
+    metrics = tuple(metric for pair in HITS.values() for metric in pair)
 
     def __init__(self, settings: Mapping, images: Mapping):
         self.steps = list(settings["steps"])
         self.fill = settings["fill"]
+        self.blur_sigma = settings["blur_sigma"]
+        self.hits = list(settings["scores"]["hits"])
+        self.only_correct = check_only_correct(settings["scores"]["only_correct"], self.name)
         self.images = ImageSettings(**images)
         increasing = all(a < b for a, b in zip(self.steps, self.steps[1:], strict=False))
         if len(self.steps) < 2 or self.steps[0] != 0 or self.steps[-1] > 1 or not increasing:
@@ -42,6 +73,14 @@ class Perturbation:
             )
         if self.fill not in FILLS:
             raise BenchError(f"protocol.perturbation.fill={self.fill!r}: expected one of {', '.join(FILLS)}")
+        if self.fill == "blur" and not (isinstance(self.blur_sigma, (int, float)) and self.blur_sigma > 0):
+            raise BenchError(
+                f"protocol.perturbation.blur_sigma={self.blur_sigma}: fill=blur needs pixels, e.g. 10"
+            )
+        if not self.hits or not set(self.hits) <= set(HITS):
+            raise BenchError(
+                f"protocol.perturbation.scores.hits={self.hits}: expected one or more of {', '.join(HITS)}"
+            )
 
     def check(self, model: ImageModel, dataset) -> None:
         """Raises BenchError for a text model, or one with other classes or another size of images."""
@@ -59,50 +98,64 @@ class Perturbation:
     def rows(
         self, model: ImageModel, method: Callable, samples: Sequence[ImageSample], explained: Explained
     ) -> pd.DataFrame:
-        """Per image: its classes and, for both directions, whether each step was a hit."""
+        """Per image: its classes and, for both directions, the class predicted at each step."""
         pixels = torch.stack([self.images.pixels(s.image, model) for s in samples]).to(model.device)
         labels = self._labels(samples, model)
         predicted = model.predict(pixels)
-        target = explained_classes(explained, predicted, labels.tolist())
-        relevance = explain(method, model.module, model.normalise(pixels), target, [s.id for s in samples])
+        target = explained_classes(explained, predicted, labels)
+        ids = [s.id for s in samples]
+        relevance = explain(method, model.module, model.normalise(pixels), target, ids, annotation=None)
         ranks = rank(pixel_maps(relevance, model, pixels.shape[-2:]))
-        fill = torch.zeros(3) if self.fill == "black" else torch.tensor(model.mean)
-        fill = fill.to(pixels).view(1, 3, 1, 1)
+        fill = self._filled(pixels, model)
 
-        def hits(most_relevant_first: bool) -> list[list[bool]]:
-            curve = [predicted == labels]
+        def predictions(most_relevant_first: bool) -> list[list[int]]:
+            steps = [predicted]
             for fraction in self.steps[1:]:
                 masked = removed(ranks, fraction, most_relevant_first)[:, None]
-                curve.append(model.predict(torch.where(masked, fill, pixels)) == labels)
-            return torch.stack(curve, dim=1).tolist()
+                steps.append(model.predict(torch.where(masked, fill, pixels)))
+            return torch.stack(steps, dim=1).tolist()
 
         return pd.DataFrame(
             {
-                "id": [s.id for s in samples],
-                "label": labels.tolist(),
+                "id": ids,
+                "label": labels,
                 "predicted": predicted.tolist(),
                 "explained_class": target.tolist(),
-                "positive_hits": hits(most_relevant_first=True),
-                "negative_hits": hits(most_relevant_first=False),
+                "positive_predictions": predictions(most_relevant_first=True),
+                "negative_predictions": predictions(most_relevant_first=False),
             }
         )
 
-    def _labels(self, samples: Sequence[ImageSample], model: ImageModel) -> torch.Tensor:
+    def _filled(self, pixels: Tensor, model: ImageModel) -> Tensor:
+        """What masked pixels become, in a shape that broadcasts to the pixels (batch, 3, height, width)."""
+        if self.fill == "blur":
+            sigma = (0, 0, self.blur_sigma, self.blur_sigma)
+            blurred = gaussian_filter(pixels.cpu().numpy(), sigma, mode="nearest")
+            return torch.from_numpy(blurred).to(pixels)
+        colour = torch.zeros(3) if self.fill == "black" else torch.tensor(model.mean)
+        return colour.to(pixels).view(1, 3, 1, 1)
+
+    def _labels(self, samples: Sequence[ImageSample], model: ImageModel) -> list[int]:
         for s in samples:
             if s.label is None or s.label >= model.classes:
                 raise BenchError(
                     f"dataset: {s.id} has the label {s.label}, but the model has {model.classes} classes; "
                     "choose a model that was trained on this data set's classes"
                 )
-        return torch.tensor([s.label for s in samples], device=model.device)
+        return [s.label for s in samples]
 
     def statistics(self, rows: pd.DataFrame) -> dict[str, Statistic]:
-        """Both AUCs × 100 and the clean accuracy in per cent.
+        """Both AUCs × 100 for each kind of hits, and the clean accuracy of all samples in per cent.
 
         The AUC of the mean curve is the mean of the areas under each image's own hits.
         """
-        return {
-            NEGATIVE_AUC.name: Statistic.mean(auc(np.stack(rows["negative_hits"]), self.steps)),
-            POSITIVE_AUC.name: Statistic.mean(auc(np.stack(rows["positive_hits"]), self.steps)),
-            "accuracy": Statistic.mean(rows["label"] == rows["predicted"], scale=100),
-        }
+        statistics = {"accuracy": Statistic.mean(rows["label"] == rows["predicted"], scale=100)}
+        scored = only_correct(rows, self.only_correct)
+        for kind in self.hits:
+            expected = scored[kind].to_numpy()[:, None]
+            for metric, direction in zip(HITS[kind], ("negative", "positive"), strict=True):
+                predictions = np.array(scored[f"{direction}_predictions"].tolist()).reshape(
+                    -1, len(self.steps)
+                )
+                statistics[metric.name] = Statistic.mean(auc(predictions == expected, self.steps))
+        return statistics

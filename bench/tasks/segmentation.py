@@ -59,12 +59,13 @@ class Segmentation:
         pixels = torch.stack([self.images.pixels(s.image, model) for s in samples]).to(model.device)
         masks = torch.stack([self.images.mask(s.mask, model) for s in samples]).to(model.device)
         target = explained_classes(explained, model.predict(pixels), [s.label for s in samples])
-        relevance = explain(method, model.module, model.normalise(pixels), target, [s.id for s in samples])
+        ids = [s.id for s in samples]
+        relevance = explain(method, model.module, model.normalise(pixels), target, ids, annotation=masks)
         maps = pixel_maps(relevance, model, pixels.shape[-2:])
         counts = segmentation_counts(foreground(maps, self.threshold), masks)
         return pd.DataFrame(
             {
-                "id": [s.id for s in samples],
+                "id": ids,
                 "explained_class": target.tolist(),
                 "correct": counts.correct.tolist(),
                 "labelled": counts.labelled.tolist(),

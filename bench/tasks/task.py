@@ -37,12 +37,34 @@ def expect(kind: type, name: str, value, remedy: str) -> None:
         raise BenchError(f"{name}: expected {kind.__name__}, got {type(value).__name__}; {remedy}")
 
 
-def explain(method: Callable, forward: Callable, inputs, target: Tensor, ids: Sequence[str]) -> Tensor:
+class Oracle:
+    """The annotation itself as the map: the ceiling of a metric.
+
+    No method, as it explains no model: a task that has annotations scores them in the place of a map.
+    """
+
+    class_specific = False
+
+
+def explain(
+    method: Callable, forward: Callable, inputs, target: Tensor, ids: Sequence[str], annotation: Tensor | None
+) -> Tensor:
     """Call a method and look at what it returns.
+
+    Args:
+        annotation: what the :class:`Oracle` returns, in a shape that methods return; None where a task has
+            no annotation of what is relevant.
 
     Raises:
         BenchError: if the method refuses, or naming the samples whose relevance is not finite.
     """
+    if isinstance(method, Oracle):
+        if annotation is None:
+            raise BenchError(
+                "method=oracle: the samples of this task have no annotation of what is relevant; "
+                "choose task=segmentation or task=token_f1"
+            )
+        return annotation
     try:
         relevance = method(forward, inputs, target)
     except ValueError as e:
@@ -64,6 +86,18 @@ def explain(method: Callable, forward: Callable, inputs, target: Tensor, ids: Se
             "a map must be finite to be ranked"
         )
     return relevance
+
+
+def check_only_correct(value, task: str) -> bool:
+    """The setting ``only_correct`` of a protocol, or BenchError if it is not true or false."""
+    if not isinstance(value, bool):
+        raise BenchError(f"protocol.{task}.scores.only_correct={value}: expected true or false")
+    return value
+
+
+def only_correct(rows: pd.DataFrame, wanted: bool) -> pd.DataFrame:
+    """The rows of the samples that the model classifies correctly, if only these are wanted."""
+    return rows[rows["label"] == rows["predicted"]] if wanted else rows
 
 
 def explained_classes(explained: Explained, predicted: Tensor, labels: Sequence[int | None]) -> Tensor:

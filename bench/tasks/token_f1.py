@@ -10,8 +10,21 @@ from torch import Tensor
 from bench.data import TextSample
 from bench.errors import BenchError
 from bench.models import TextModel
-from bench.tasks.task import Explained, expect, explain, explained_classes
-from metrics import TOKEN_F1, Statistic, token_f1
+from bench.tasks.task import (
+    Explained,
+    check_only_correct,
+    expect,
+    explain,
+    explained_classes,
+    only_correct,
+)
+from metrics import RECALL_VISIBLE, TOKEN_F1, TOKEN_F1_VISIBLE, Statistic, token_f1
+
+# What is shown for each choice of annotated words, by the column of the rows.
+RATIONALES = {
+    "document": {"token_f1": TOKEN_F1},
+    "visible": {"visible_token_f1": TOKEN_F1_VISIBLE, "visible_recall": RECALL_VISIBLE},
+}
 
 
 class TokenF1:
@@ -19,24 +32,33 @@ class TokenF1:
 
     Args:
         settings: ``protocol.token_f1``: ``k``, the numbers of words; ``max_length`` in word pieces;
-            ``word_score``, how a word's score comes from its pieces: ``max`` or ``mean``; ``rationale``, the
-            annotated words that count: those of the whole ``document``, or of its ``visible`` part.
+            ``word_score``, how a word's score comes from its pieces: ``max`` or ``mean``; ``scores``:
+            ``rationale``, the annotated words that count: those of the whole ``document``, those of its
+            ``visible`` part, or both in columns of their own; and ``only_correct``, to leave out documents
+            that the model does not classify correctly.
+
+    Raises:
+        BenchError: for settings out of range.
     """
 
     name = "token_f1"
-    metrics = (TOKEN_F1,)
+    metrics = tuple(metric for columns in RATIONALES.values() for metric in columns.values())
 
     def __init__(self, settings: Mapping):
         self.ks = list(settings["k"])
         self.max_length = settings["max_length"]
         self.word_score = settings["word_score"]
-        self.rationale = settings["rationale"]
+        self.rationales = list(settings["scores"]["rationale"])
+        self.only_correct = check_only_correct(settings["scores"]["only_correct"], self.name)
         if not self.ks or any(not isinstance(k, int) or k < 1 for k in self.ks):
             raise BenchError(f"protocol.token_f1.k={self.ks}: expected numbers of words, 1 or more")
         if self.word_score not in ("max", "mean"):
             raise BenchError(f"protocol.token_f1.word_score={self.word_score!r}: expected max or mean")
-        if self.rationale not in ("document", "visible"):
-            raise BenchError(f"protocol.token_f1.rationale={self.rationale!r}: expected document or visible")
+        if not self.rationales or not set(self.rationales) <= set(RATIONALES):
+            raise BenchError(
+                f"protocol.token_f1.scores.rationale={self.rationales}: "
+                f"expected one or both of {', '.join(RATIONALES)}"
+            )
 
     def check(self, model: TextModel, dataset) -> None:
         """Raises BenchError for an image model or a data set of images."""
@@ -46,52 +68,59 @@ class TokenF1:
     def rows(
         self, model: TextModel, method: Callable, samples: Sequence[TextSample], explained: Explained
     ) -> pd.DataFrame:
-        """Per document: its classes, numbers of words, and precision, recall and F1 at each k."""
+        """Per document: its classes, numbers of words, and precision, recall and F1 at each k.
+
+        Recall and F1 twice: against all annotated words, and against those of the visible part.
+        """
         encoding = model.encode([s.words for s in samples], self.max_length)
         predicted = model.predict(encoding.inputs)
         labels = [s.label for s in samples]
         target = explained_classes(explained, predicted, labels)
         class_indices = torch.tensor(model.class_indices, device=model.device)[target]
-        relevance = explain(method, model, encoding.inputs, class_indices, [s.id for s in samples])
+        rationales, ids = _padded([s.rationale for s in samples], model.device), [s.id for s in samples]
+        annotation = rationales.gather(1, encoding.words.clamp(min=0)) & (encoding.words >= 0)
+        relevance = explain(method, model, encoding.inputs, class_indices, ids, annotation.double())
         if relevance.shape != encoding.words.shape:
             raise BenchError(
                 f"method: it returned relevance of shape {tuple(relevance.shape)}; "
                 f"expected {tuple(encoding.words.shape)}, one number per token"
             )
         scores, visible = word_scores(relevance.clamp(min=0), encoding.words, self.word_score)
-        results = token_f1(scores, self._rationales(samples, visible), self.ks, valid=visible)
+        whole = token_f1(scores, rationales, self.ks, valid=visible)
+        within = token_f1(scores, rationales[:, : visible.shape[1]] & visible, self.ks, valid=visible)
         return pd.DataFrame(
             {
-                "id": [s.id for s in samples],
+                "id": ids,
                 "label": labels,
                 "predicted": predicted.tolist(),
                 "explained_class": target.tolist(),
                 "words": [len(s.words) for s in samples],
                 "visible": visible.sum(dim=1).tolist(),
                 "annotated": [int(s.rationale.sum()) for s in samples],
-                "precision": results.precision.tolist(),
-                "recall": results.recall.tolist(),
-                "token_f1": results.f1.tolist(),
+                "precision": whole.precision.tolist(),
+                "recall": whole.recall.tolist(),
+                "token_f1": whole.f1.tolist(),
+                "visible_recall": within.recall.tolist(),
+                "visible_token_f1": within.f1.tolist(),
             }
         )
 
-    def _rationales(self, samples: Sequence[TextSample], visible: Tensor) -> Tensor:
-        width = max(visible.shape[1], *(len(s.words) for s in samples))
-        padded = np.zeros((len(samples), width), dtype=bool)
-        for row, sample in zip(padded, samples, strict=True):
-            row[: len(sample.words)] = sample.rationale
-        rationales = torch.from_numpy(padded).to(visible.device)
-        if self.rationale == "visible":
-            rationales = rationales[:, : visible.shape[1]] & visible
-        return rationales
-
     def statistics(self, rows: pd.DataFrame) -> dict[str, Statistic]:
-        """The macro token F1 at each k, as ``token_f1@k``, and the accuracy of the classifier in per cent."""
-        scores = np.stack(rows["token_f1"]).T
-        return {
-            **{f"{TOKEN_F1.name}@{k}": Statistic.mean(f1) for k, f1 in zip(self.ks, scores, strict=True)},
-            "accuracy": Statistic.mean(rows["label"] == rows["predicted"], scale=100),
-        }
+        """The macro scores at each k, as ``token_f1@k``, and the accuracy for all samples in per cent."""
+        statistics = {"accuracy": Statistic.mean(rows["label"] == rows["predicted"], scale=100)}
+        scored = only_correct(rows, self.only_correct)
+        for rationale in self.rationales:
+            for column, metric in RATIONALES[rationale].items():
+                scores = np.array(scored[column].tolist()).reshape(-1, len(self.ks)).T
+                for k, values in zip(self.ks, scores, strict=True):
+                    statistics[f"{metric.name}@{k}"] = Statistic.mean(values)
+        return statistics
+
+
+def _padded(rationales: Sequence[np.ndarray], device: torch.device) -> Tensor:
+    """(batch, words of the longest document), boolean."""
+    rows = [torch.from_numpy(np.asarray(rationale, dtype=bool)) for rationale in rationales]
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device)
 
 
 def word_scores(token_scores: Tensor, words: Tensor, reduce: str = "max") -> tuple[Tensor, Tensor]:

@@ -1,0 +1,49 @@
+"""A random map, the floor of every comparison."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from methods.attention import visible
+from methods.tape import Forward, Inputs, Tape
+
+
+@dataclass(frozen=True)
+class RandomMap:
+    """Independent uniform numbers in 0..1, one per token.
+
+    They are drawn from the seed and the sample's own content, so a sample has the same map in any batch, in
+    any order and in any process. The model only tells how many tokens there are.
+
+    Args:
+        seed: another seed is another map.
+    """
+
+    class_specific: ClassVar[bool] = False
+
+    seed: int = 0
+
+    def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
+        """``target`` is ignored; returns (batch, tokens), 0 at padding."""
+        attention = Tape.record(forward, inputs, backward=False).attentions[-1]
+        valid = visible(inputs, attention).cpu()
+        relevance = torch.zeros(valid.shape, dtype=torch.float64)
+        for sample, is_token in enumerate(valid):
+            generator = torch.Generator().manual_seed(self._seed_of(inputs, sample, is_token))
+            count = int(is_token.sum())
+            relevance[sample, is_token] = torch.rand(count, generator=generator, dtype=torch.float64)
+        return relevance.to(attention.device)
+
+    def _seed_of(self, inputs: Inputs, sample: int, is_token: Tensor) -> int:
+        if isinstance(inputs, Mapping):
+            content = [inputs[name][sample].cpu()[is_token] for name in sorted(inputs)]
+        else:
+            content = [inputs[sample].cpu()]
+        digest = hashlib.sha256(str(self.seed).encode())
+        for tensor in content:
+            digest.update(tensor.contiguous().numpy().tobytes())
+        return int.from_bytes(digest.digest()[:8], "big") >> 1  # torch takes 63 bits
