@@ -1,12 +1,15 @@
 # Two commands matter: `make tables` and `make test`. `make` alone lists all.
 SUITE ?= embedded
+PROTOCOL ?= paper
 ARGS ?=
 PYTHON ?= python3
 BIN := .venv/bin
+RUN := $(BIN)/python -m bench -m
+CHOICE = suite=$(SUITE) protocol=$(PROTOCOL) $(ARGS)
 export PYTHONUNBUFFERED := 1
 
 help: ## list the targets
-	@echo "make TARGET [SUITE=embedded|small_real|paper] [ARGS='further overrides']"
+	@echo "make TARGET [SUITE=embedded|small_real|paper] [PROTOCOL=paper|clean] [ARGS='further overrides']"
 	@grep -hE '^[a-z0-9_-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
 
 setup: .venv/installed ## make .venv and install the project into it
@@ -16,28 +19,28 @@ setup: .venv/installed ## make .venv and install the project into it
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 
-tables: setup ## run all methods on all three tasks of SUITE and print the tables
-	$(BIN)/python -m bench -m experiment=table1 suite=$(SUITE) $(ARGS)
-	$(BIN)/python -m bench -m experiment=table2 suite=$(SUITE) $(ARGS)
-	$(BIN)/python -m bench -m experiment=figure4 suite=$(SUITE) $(ARGS)
-	$(BIN)/python -m bench.figures suite=$(SUITE) $(ARGS)
-	$(BIN)/python -m bench.tables suite=$(SUITE) $(ARGS)
+tables: table1 table2 figure4 ablation ## run and print the three tables and the ablation of SUITE
 
 table1: setup ## perturbation AUC of SUITE (Table 1 of the paper)
-	$(BIN)/python -m bench -m experiment=table1 suite=$(SUITE) $(ARGS)
-	$(BIN)/python -m bench.tables task=perturbation suite=$(SUITE) $(ARGS)
+	$(RUN) experiment=table1 $(CHOICE)
+	$(BIN)/python -m bench.tables table=perturbation $(CHOICE)
 
 table2: setup ## segmentation of SUITE (Table 2 of the paper)
-	$(BIN)/python -m bench -m experiment=table2 suite=$(SUITE) $(ARGS)
-	$(BIN)/python -m bench.tables task=segmentation suite=$(SUITE) $(ARGS)
+	$(RUN) experiment=table2 $(CHOICE)
+	$(BIN)/python -m bench.tables table=segmentation $(CHOICE)
 
 figure4: setup ## token F1 over k of SUITE (Figure 4 of the paper), table and figure
-	$(BIN)/python -m bench -m experiment=figure4 suite=$(SUITE) $(ARGS)
-	$(BIN)/python -m bench.figures suite=$(SUITE) $(ARGS)
-	$(BIN)/python -m bench.tables task=token_f1 suite=$(SUITE) $(ARGS)
+	$(RUN) experiment=figure4 $(CHOICE)
+	$(BIN)/python -m bench.figures $(CHOICE)
+	$(BIN)/python -m bench.tables table=token_f1 $(CHOICE)
+
+ablation: setup ## what the parts of transformer attribution are worth, on SUITE
+	$(RUN) experiment=ablation_perturbation $(CHOICE)
+	$(RUN) experiment=ablation_segmentation $(CHOICE)
+	$(BIN)/python -m bench.tables table=ablation $(CHOICE)
 
 sweep: setup ## any sweep: make sweep SUITE=... ARGS='task=segmentation method=lrp,rollout'
-	$(BIN)/python -m bench -m suite=$(SUITE) $(ARGS)
+	$(RUN) $(CHOICE)
 
 train-embedded: setup ## train the two embedded checkpoints again
 	$(BIN)/python -m bench.embedded.train
@@ -52,4 +55,4 @@ lint: setup ## check style
 clean: ## remove .venv, generated data and per-sample rows; tables stay
 	rm -rf .venv data/embedded results/*/cells outputs multirun wandb .pytest_cache .ruff_cache *.egg-info
 
-.PHONY: help setup tables table1 table2 figure4 sweep train-embedded test lint clean
+.PHONY: help setup tables table1 table2 figure4 ablation sweep train-embedded test lint clean

@@ -1,20 +1,22 @@
 """The numbers of a table, from stored rows: totals, intervals, and tests against the best."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import pandas as pd
 
 from bench.config import CONF, build, configuration
 from bench.errors import BenchError
-from bench.store import Cell, Result, results
+from bench.store import Cell, Result, flatten, protocol_of, results
 from bench.tasks import Perturbation, Segmentation, TokenF1
 from metrics import Metric, bootstrap, holm, interval, paired_p_value
 
-METRICS: dict[str, dict[str, Metric]] = {
-    task.name: {metric.name: metric for metric in task.metrics}
-    for task in (Perturbation, Segmentation, TokenF1)
+TASKS = (Perturbation.name, Segmentation.name, TokenF1.name)
+METRICS: dict[str, Metric] = {
+    metric.name: metric for task in (Perturbation, Segmentation, TokenF1) for metric in task.metrics
 }
+REFERENCES = ("random", "oracle")  # floor and ceiling: rows to read the others by, which compete with none
 COLUMN = ["metric", "explained", "k"]  # what, besides the method, a number depends on
 RESAMPLES = 10_000
 
@@ -30,8 +32,9 @@ def finished(config: dict[str, Any]) -> list[Result]:
     found = [r for r in results(config, task) if r.record["conditions"] == conditions]
     if not found:
         raise BenchError(
-            f"there is no finished cell of {task} for suite={suite} under these conditions; "
-            f"run its cells first, e.g. make tables SUITE={suite}"
+            f"there is no finished cell of {task} for suite={suite} protocol={config['protocol']['name']} "
+            f"under these conditions; run its cells first, e.g. make tables SUITE={suite} "
+            f"PROTOCOL={config['protocol']['name']}"
         )
     for key, what in (("checkpoint_sha256", "weights"), ("samples", "numbers of samples")):
         if len({r.record[key] for r in found}) > 1:
@@ -44,13 +47,16 @@ def finished(config: dict[str, Any]) -> list[Result]:
 def numbers(config: dict[str, Any], found: Sequence[Result]) -> pd.DataFrame:
     """Every metric of every cell, one per row.
 
-    Columns: method, metric, explained, k (0 where there is none), value, low and high (95 % bootstrap
-    interval over samples), p_value (two-sided paired bootstrap against the best method of the same metric,
-    Holm-corrected within it; 1 for the best itself), samples.
+    Columns: method, method_settings, metric, explained, k (0 where there is none), value, low and high (95 %
+    bootstrap interval over samples), p_value (two-sided paired bootstrap against the best method of the same
+    metric, Holm-corrected within it; 1 for the best itself), samples.
+
+    The random map and the oracle are never the best; the oracle, which is no method, is not tested either.
 
     Raises:
-        BenchError: if the cells are not of the same samples.
+        BenchError: if the cells are not of one protocol and the same samples, or none of these is scored.
     """
+    _check_one_protocol(config, found)
     task = build("task", config["task"])
     entries, statistics, ids = [], [], None
     for result, label in _labelled(found):
@@ -60,22 +66,73 @@ def numbers(config: dict[str, Any], found: Sequence[Result]) -> pd.DataFrame:
             raise BenchError(
                 f"{result.path} is of other samples than {found[0].path}; run them with rerun=true"
             )
+        row = {"method": label, "method_settings": settings_of_method(result.record["method"])}
         for name, statistic in task.statistics(rows).items():
             metric, _, k = name.partition("@")
-            if metric in METRICS[task.name]:
+            if metric in METRICS:
                 explained = result.record["config"]["explained"]
-                entries.append({"method": label, "metric": metric, "explained": explained, "k": int(k or 0)})
+                entries.append(row | {"metric": metric, "explained": explained, "k": int(k or 0)})
                 statistics.append(statistic)
+    samples = len(statistics[0].terms)
+    if not samples:
+        raise BenchError(
+            f"protocol.{task.name}.scores.only_correct=true: the model classifies no sample correctly; "
+            "set it to false"
+        )
     resampled = bootstrap(statistics, RESAMPLES, seed=config["seed"])
     low, high = interval(resampled)
-    table = pd.DataFrame(entries).assign(value=[s.value for s in statistics], low=low, high=high)
-    for (metric, *_), group in table.groupby(COLUMN):
-        best = _best(group["value"], METRICS[task.name][metric])
-        others = group.index.drop(best)
+    table = pd.DataFrame(entries).assign(
+        value=[s.value for s in statistics], low=low, high=high, p_value=None
+    )
+    competing = table[~table["method"].map(base_name).isin(REFERENCES)]
+    for (metric, *_), group in competing.groupby(COLUMN):
+        best = _best(group["value"], METRICS[metric])
+        same = (table[COLUMN] == table.loc[best, COLUMN]).all(axis=1) & (table["method"] != "oracle")
+        others = table.index[same].drop(best)
         tests = [paired_p_value(resampled[best], resampled[other]) for other in others]
         table.loc[others, "p_value"] = holm(tests)
         table.loc[best, "p_value"] = 1.0
-    return table.assign(samples=len(ids))
+    return table.assign(p_value=table["p_value"].astype(float), samples=samples)
+
+
+def base_name(label: str) -> str:
+    """The name of a method, from its label in a table, which may go on with settings in brackets."""
+    return label.split(" ")[0]
+
+
+def settings_of_method(method: dict[str, Any]) -> str:
+    """What a method was called with, for a reader."""
+    return "; ".join(f"{key} {value}" for key, value in method.items() if key not in ("_target_", "name"))
+
+
+def protocol_label(protocol: dict[str, Any]) -> str:
+    """What a protocol's settings for a task (:func:`bench.store.protocol_of`) are called: ``paper v1``.
+
+    Settings that were changed are part of the name: ``paper v1 with perturbation.fill=mean``.
+    """
+    task = next(task for task in TASKS if task in protocol)
+    label = f"{protocol['name']} v{protocol['version']}"
+    if not (CONF / "protocol" / f"{protocol['name']}.yaml").exists():
+        return label
+    standard = _standard_protocol(protocol["name"], task)
+    changed = [f"{key}={value}" for key, value in flatten(protocol, "").items() if standard.get(key) != value]
+    return f"{label} with {', '.join(changed)}" if changed else label
+
+
+@cache
+def _standard_protocol(name: str, task: str) -> dict[str, Any]:
+    return flatten(protocol_of(configuration([f"protocol={name}", f"task={task}"])), "")
+
+
+def _check_one_protocol(config: dict[str, Any], found: Sequence[Result]) -> None:
+    wanted = Cell(config).conditions
+    strangers = [r.record["config"] for r in found if r.record["conditions"] != wanted]
+    if strangers:
+        labels = sorted({protocol_label(protocol_of(c)) for c in (config, *strangers)})
+        raise BenchError(
+            f"{config['task']['name']}: cells under different conditions (protocols: {', '.join(labels)}) "
+            "cannot share a table; make one table for each"
+        )
 
 
 def _best(values: pd.Series, metric: Metric) -> int:
@@ -107,6 +164,5 @@ def _standard_method(result: Result) -> dict[str, Any] | None:
     name, task = config["method"]["name"], config["task"]["name"]
     if not (CONF / "method" / f"{name}.yaml").exists():
         return None
-    return configuration([f"task={task}", f"protocol={config['protocol']['name']}", f"method={name}"])[
-        "method"
-    ]
+    overrides = [f"task={task}", f"protocol={config['protocol']['name']}", f"seed={config['seed']}"]
+    return configuration([*overrides, f"method={name}"])["method"]

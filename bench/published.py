@@ -12,6 +12,7 @@ SOURCES = {
     "rerun_issue52": "public re-run (issue 52)",
     "rerun_kth": "public re-run (KTH)",
 }
+PROTOCOL = "paper"  # under which the numbers were published
 SETUPS = {
     "perturbation": "ViT-B/16, 50,000 images of ImageNet validation",
     "segmentation": "ViT-B/16, ImageNet-Segmentation",

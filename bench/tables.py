@@ -1,8 +1,8 @@
-"""Tables from the result store: ``python -m bench.tables suite=embedded [task=segmentation]``.
+"""Tables from the result store: ``python -m bench.tables suite=embedded [protocol=clean table=ablation]``.
 
 Takes the same overrides as ``python -m bench``. All finished cells under exactly these conditions (data set,
-model, protocol) become rows of one table; nothing is run. Writes csv, md and tex to
-``results/<suite>/tables/`` and prints the markdown.
+model, protocol) become rows of one table; nothing is run. The tables are perturbation, segmentation, token_f1
+and ablation; csv, md and tex go to ``results/<suite>/tables/<protocol>/``, the markdown is printed.
 """
 
 import sys
@@ -15,19 +15,27 @@ import pandas as pd
 
 from bench.config import configuration, fingerprint
 from bench.errors import BenchError
-from bench.numbers import COLUMN, METRICS, RESAMPLES, finished, numbers
-from bench.published import SETUPS, SOURCES, published
-from bench.store import Cell, Result
-from metrics import Metric
+from bench.layout import Cells, latex, ordered, shown
+from bench.numbers import REFERENCES, RESAMPLES, TASKS, base_name, finished, numbers, protocol_label
+from bench.published import PROTOCOL, SETUPS, SOURCES, published
+from bench.store import Cell, flatten, protocol_of
 
-TITLES = {"perturbation": "Perturbation AUC", "segmentation": "Segmentation", "token_f1": "Token F1"}
-# The methods of the paper, in its order; others follow.
-ORDER = ["rollout", "raw_attention", "gradcam", "lrp", "partial_lrp", "transformer_attribution"]
+TITLES = {
+    "perturbation": "Perturbation AUC",
+    "segmentation": "Segmentation",
+    "token_f1": "Token F1",
+    "ablation": "Ablation of transformer attribution",
+}
+TABLES = {**{task: (task,) for task in TASKS}, "ablation": ("perturbation", "segmentation")}  # name: tasks
+FULL = "transformer_attribution"
+ABLATIONS = ("without_gradient", "last_block_only", "second_block_only")
 OTHER_CONDITIONS = (
     "Not the suite's own choice of model, data or settings: the caption says what was measured."
 )
-SHOWN_K = range(0, 81, 10)  # the csv file has all
-LEVEL = 0.05
+LEGEND = (
+    "In brackets the 95 % interval over samples ({resamples:,} bootstrap resamples). **Bold**: the best; ≈: "
+    "cannot be told from it at 5 % (paired bootstrap, Holm-corrected within the column). {references}."
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,7 @@ class Table:
 
     Attributes:
         name: of its files; a table under other conditions than the suite's own has their fingerprint in it.
+        protocol: the name of the protocol.
         data: one row per measured number, for the csv file.
         shown: what a reader compares, formatted: one row per method.
         caption: what was measured, on what, with which settings.
@@ -43,6 +52,7 @@ class Table:
     """
 
     name: str
+    protocol: str
     data: pd.DataFrame
     shown: pd.DataFrame
     caption: str
@@ -54,18 +64,15 @@ class Table:
         table = self.shown.to_markdown(disable_numparse=True, colalign=alignment)
         return "\n\n".join([self.caption, table, *self.footnotes]) + "\n"
 
-    def latex(self) -> str:
-        """The table for a paper; needs the package booktabs."""
-        plain = self.shown.map(lambda cell: cell.replace("**", "")).rename(columns=_latex, index=_latex)
-        caption = _latex(self.caption.replace("**", ""))
-        return plain.rename_axis(None).to_latex(escape=False, caption=caption, label=f"tab:{self.name}")
-
     def write(self, folder: Path) -> None:
-        """Write ``<name>.csv``, ``.md`` and ``.tex``."""
+        """Write ``<protocol>/<name>.csv``, ``.md`` and ``.tex``."""
+        folder = folder / self.protocol
         folder.mkdir(parents=True, exist_ok=True)
         self.data.to_csv(folder / f"{self.name}.csv", index=False, float_format="%.6g")
         (folder / f"{self.name}.md").write_text(self.markdown())
-        (folder / f"{self.name}.tex").write_text(self.latex())
+        (folder / f"{self.name}.tex").write_text(
+            latex(self.shown, self.caption, label=f"tab:{self.protocol}-{self.name}")
+        )
 
 
 def table(config: dict[str, Any]) -> Table:
@@ -74,182 +81,179 @@ def table(config: dict[str, Any]) -> Table:
     Raises:
         BenchError: if no cell was computed under these conditions, or the cells do not belong together.
     """
-    task, suite = config["task"]["name"], config["suite"]
-    standard = _is_standard(config)
-    found = finished(config)
-    measured = numbers(config, found)
-    measured = measured.sort_values("method", key=lambda labels: labels.map(_order), kind="stable")
-    others = published(task, config["paths"]["results"])
-    main_source = others["source"].iloc[0]
-    mains = others[others["source"] == main_source]
+    return _table(config["task"]["name"], [config], lambda method: method not in ABLATIONS)
+
+
+def ablation(configs: Sequence[dict[str, Any]]) -> Table:
+    """Transformer attribution and its parts, in the tasks of several resolved configurations.
+
+    Raises:
+        BenchError: as :func:`table`.
+    """
+    return _table("ablation", configs, lambda method: method in (FULL, *ABLATIONS, *REFERENCES))
+
+
+def _table(name: str, configs: Sequence[dict[str, Any]], belongs: Callable[[str], bool]) -> Table:
+    parts = [_part(config, belongs) for config in configs]
+    config, suite = configs[0], configs[0]["suite"]
+    standard = all(_is_standard(config) for config in configs)
+    measured = pd.concat([part.measured for part in parts], ignore_index=True)
+    data = pd.concat([_data(part) for part in parts], ignore_index=True)
+    footnotes = [suite["note"] if standard else OTHER_CONDITIONS, _legend(measured)]
+    columns = shown(measured)
+    if name in SETUPS and config["protocol"]["name"] == PROTOCOL:
+        others = published(name, config["paths"]["results"])
+        data = _beside(data, others)
+        columns = columns.join(_published_columns(others, measured, config, standard))
+        footnotes += _origins(name, others)
+    elif config["protocol"]["name"] != PROTOCOL:
+        footnotes.append(f"Published numbers are under the protocol *{PROTOCOL}*: see its tables.")
+    folder = Path(config["paths"]["results"]) / suite["name"] / "findings" / config["protocol"]["name"]
+    if standard and (folder / f"{name}.md").exists():
+        # What a person wrote about this table is kept apart, so that making it again does not lose it.
+        footnotes.append((folder / f"{name}.md").read_text().strip())
+    identity = [(Cell(c).conditions, protocol_of(c)) for c in configs]
     return Table(
-        name=task if standard else f"{task}--{fingerprint(Cell(config).conditions)}",
-        data=_data(measured, others, config, found[0]),
-        shown=_shown(measured, mains, task, same=standard and suite["published_model"]),
-        caption=_caption(config, found[0]),
-        footnotes=[
-            suite["note"] if standard else OTHER_CONDITIONS,
-            f"In brackets the 95 % interval over samples ({RESAMPLES:,} bootstrap resamples). **Bold**: the "
-            "best; ≈: cannot be told from it at 5 % (paired bootstrap, Holm-corrected within the column).",
-            f"Published numbers: {SOURCES[main_source]} on {SETUPS[task]}. In brackets how each was "
-            "confirmed: *recalled* means that nobody could re-read it in the paper.",
-            *_footnotes(others[others["source"] != main_source]),
-            *(_findings(config, task) if standard else []),
-        ],
+        name=name if standard else f"{name}--{fingerprint(identity)}",
+        protocol=config["protocol"]["name"],
+        data=data,
+        shown=columns,
+        caption=_caption(name, parts),
+        footnotes=footnotes,
     )
+
+
+def _part(config: dict[str, Any], belongs: Callable[[str], bool]) -> Cells:
+    found = [result for result in finished(config) if belongs(result.record["method"]["name"])]
+    if not found:
+        raise BenchError(
+            f"no finished cell of {config['task']['name']} is of a method in this table; run make ablation"
+        )
+    return Cells(config, found[0], ordered(numbers(config, found)))
 
 
 def _is_standard(config: dict[str, Any]) -> bool:
-    """Whether data set, model and protocol are those that the suite itself chooses."""
+    """Whether data set, model and settings are those that the suite and the protocol themselves choose."""
     where = [f"paths.{key}={config['paths'][key]}" for key in ("data", "embedded")]
-    own = configuration([f"suite={config['suite']['name']}", f"task={config['task']['name']}", *where])
-    return Cell(own).conditions == Cell(config).conditions
+    choice = [f"{key}={config[key]['name']}" for key in ("suite", "task", "protocol")]
+    own = configuration([*choice, *where])
+    return Cell(own).conditions == Cell(config).conditions and protocol_of(own) == protocol_of(config)
 
 
-def _order(label: str) -> tuple[int, str]:
-    name = label.split(" ")[0]
-    return (ORDER.index(name) if name in ORDER else len(ORDER), label)
-
-
-def _data(
-    measured: pd.DataFrame, others: pd.DataFrame, config: dict[str, Any], result: Result
-) -> pd.DataFrame:
-    """The measured numbers, with published ones, their confirmation and all settings beside them."""
-    protocol = Cell(config).conditions["protocol"]
-    context = {
-        "published_on": SETUPS[config["task"]["name"]],
-        "suite": config["suite"]["name"],
-        "dataset": config["dataset"]["name"],
-        "model": config["model"]["name"],
-        "checkpoint_sha256": result.record["checkpoint_sha256"],
-        "seed": config["seed"],
-        "protocol": f"{protocol['name']} v{protocol['version']}",
-        "settings": _settings(protocol),
-    }
-    for source, theirs in others.groupby("source", sort=False):
-        columns = {"value": f"published_{source}", "confirmed": f"confirmed_{source}"}
-        theirs = theirs.drop(columns="source").rename(columns=columns)
-        measured = measured.merge(theirs, how="left", on=["method", *COLUMN])
-    return measured.assign(**context)
-
-
-def _shown(measured: pd.DataFrame, theirs: pd.DataFrame, task: str, same: bool) -> pd.DataFrame:
-    """One row per method: the measured numbers, then the published ones."""
-    measured = measured[measured["k"].isin(SHOWN_K)]
-    order = list(METRICS[task])
-    columns = measured[COLUMN].drop_duplicates()
-    columns = columns.sort_values(COLUMN, key=lambda c: c.map(order.index) if c.name == "metric" else c)
-    columns = list(columns.itertuples(index=False, name=None))
-    several = len({explained for _, explained, _ in columns}) > 1
-    shown = pd.DataFrame(index=pd.Index(measured["method"].unique(), name="method"))
-    cells = measured.set_index(["method", *COLUMN])
-    for column in columns:
-        metric, decimals = METRICS[task][column[0]], _decimals(task)
-        column_of = cells.xs(column, level=COLUMN)
-        best = column_of["value"].max() if metric.higher_is_better else column_of["value"].min()
-        shown[_heading(metric, column, several)] = [
-            _cell(column_of.loc[m], best, decimals) if m in column_of.index else "–" for m in shown.index
-        ]
-    prefix = "published" if same else "published, another model and data set"
-    theirs = theirs.set_index(["method", *COLUMN])
-    for column in columns:
-        heading = f"{prefix}: {_heading(METRICS[task][column[0]], column, several)}"
-        shown[heading] = [
-            f"{theirs.loc[key, 'value']:.{_decimals(task)}f} ({theirs.loc[key, 'confirmed']})"
-            if (key := (method, *column)) in theirs.index
-            else "–"
-            for method in shown.index
-        ]
-    return shown
-
-
-def _decimals(task: str) -> int:
-    return 3 if task == "token_f1" else 2
-
-
-def _heading(metric: Metric, column: tuple[str, str, int], several: bool) -> str:
-    _, explained, k = column
-    parts = [metric.title, "↑" if metric.higher_is_better else "↓"]
-    parts += [explained] if several else []
-    return " ".join([*parts, f"k = {k}"] if k else parts)
-
-
-def _cell(number: pd.Series, best: float, decimals: int) -> str:
-    value = f"{number['value']:.{decimals}f}"
-    bounds = f" [{number['low']:.{decimals}f}, {number['high']:.{decimals}f}]"
-    if value == f"{best:.{decimals}f}":
-        return f"**{value}**{bounds}"
-    return f"{value}{bounds}" + (" ≈" if number["p_value"] > LEVEL else "")
-
-
-def _footnotes(others: pd.DataFrame) -> list[str]:
-    notes = []
-    for source, rows in others.groupby("source", sort=False):
-        numbers = [
-            f"{r.method} {r.metric} {r.explained} {r.value:.2f} ({r.confirmed})"
-            for r in rows.itertuples(index=False)
-        ]
-        notes.append(f"{SOURCES[source]}: {'; '.join(numbers)}.")
-    return notes
-
-
-def _settings(protocol: dict[str, Any]) -> str:
-    sections = {key: value for key, value in protocol.items() if isinstance(value, dict)}
-    return "; ".join(f"{key} {value}" for section in sections.values() for key, value in section.items())
-
-
-def _caption(config: dict[str, Any], result: Result) -> str:
-    protocol = Cell(config).conditions["protocol"]
-    accuracy = result.record["metrics"].get("accuracy")
-    return (
-        f"**{TITLES[config['task']['name']]} · {config['suite']['title']}.** "
-        f"{config['model']['title']} on {config['dataset']['title']}; {result.record['samples']} samples"
-        + (f", accuracy of the model {accuracy:.1f} %" if accuracy is not None else "")
-        + f". Protocol *{protocol['name']}* v{protocol['version']}: {_settings(protocol)}."
+def _data(part: Cells) -> pd.DataFrame:
+    """The measured numbers with all settings beside them."""
+    config, protocol = part.config, protocol_of(part.config)
+    return part.measured.assign(
+        task=config["task"]["name"],
+        suite=config["suite"]["name"],
+        dataset=config["dataset"]["name"],
+        model=config["model"]["name"],
+        checkpoint_sha256=part.result.record["checkpoint_sha256"],
+        seed=config["seed"],
+        protocol=protocol_label(protocol),
+        settings=_settings(protocol),
     )
 
 
-def _findings(config: dict[str, Any], task: str) -> list[str]:
-    """What a person wrote about this table, kept beside it so that making it again does not lose it."""
-    path = Path(config["paths"]["results"]) / config["suite"]["name"] / "findings" / f"{task}.md"
-    return [path.read_text().strip()] if path.exists() else []
+def _beside(data: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
+    """Published numbers and how each was confirmed, in columns of their own."""
+    for source, theirs in others.groupby("source", sort=False):
+        columns = {"value": f"published_{source}", "confirmed": f"confirmed_{source}"}
+        theirs = theirs.drop(columns="source").rename(columns=columns)
+        data = data.merge(theirs, how="left", on=["method", "metric", "explained", "k"])
+    return data.assign(published_on=SETUPS[data["task"].iloc[0]])
 
 
-def _latex(text: str) -> str:
-    for character, escaped in {
-        "&": r"\&",
-        "%": r"\%",
-        "_": r"\_",
-        "↑": r"$\uparrow$",
-        "↓": r"$\downarrow$",
-    }.items():
-        text = text.replace(character, escaped)
-    return text
+def _published_columns(
+    others: pd.DataFrame, measured: pd.DataFrame, config: dict[str, Any], standard: bool
+) -> pd.DataFrame:
+    if standard and config["suite"]["published_model"]:
+        prefix = "published"
+    else:
+        prefix = f"published, {'another model and data set' if standard else 'under other conditions'}"
+    main = others[others["source"] == others["source"].iloc[0]]
+    return shown(main, like=measured).rename(columns=lambda heading: f"{prefix}: {heading}")
+
+
+def _origins(task: str, others: pd.DataFrame) -> list[str]:
+    main_source, *further = others["source"].unique()
+    notes = [
+        f"Published numbers: {SOURCES[main_source]} on {SETUPS[task]}. In brackets how each was confirmed: "
+        "*recalled* means that nobody could re-read it in the paper."
+    ]
+    for source in further:
+        listed = [
+            f"{r.method} {r.metric} {r.explained} {r.value:.2f} ({r.confirmed})"
+            for r in others[others["source"] == source].itertuples(index=False)
+        ]
+        notes.append(f"{SOURCES[source]}: {'; '.join(listed)}.")
+    return notes
+
+
+def _legend(measured: pd.DataFrame) -> str:
+    present = set(measured["method"].map(base_name))
+    meanings = {
+        "random": "*random* is a seeded random map, the floor",
+        "oracle": "*oracle* the annotation itself as the map, the ceiling",
+    }
+    references = " and ".join(text for name, text in meanings.items() if name in present)
+    return LEGEND.format(
+        resamples=RESAMPLES, references=references or "There is no random map in it yet (method=random)"
+    )
+
+
+def _settings(protocol: dict[str, Any]) -> str:
+    settings = {key: value for key, value in protocol.items() if isinstance(value, dict)}
+    flat = flatten(settings, "")
+    return "; ".join(f"{key.partition('.')[2]} {value}" for key, value in flat.items() if value is not None)
+
+
+def _caption(name: str, parts: Sequence[Cells]) -> str:
+    suite = parts[0].config["suite"]["title"]
+    labels = list(dict.fromkeys(protocol_label(protocol_of(part.config)) for part in parts))
+    sentences = [f"**{TITLES[name]} · protocol {' / '.join(labels)} · {suite}.**"]
+    for part in parts:
+        config, record = part.config, part.result.record
+        accuracy = record["metrics"].get("accuracy")
+        sentences.append(
+            (f"{TITLES[config['task']['name']]}: " if len(parts) > 1 else "")
+            + f"{config['model']['title']} on {config['dataset']['title']}; "
+            f"{part.measured['samples'].iloc[0]} samples"
+            + (f", accuracy of the model {accuracy:.1f} %" if accuracy is not None else "")
+            + f"; {_settings(protocol_of(config))}."
+        )
+    return " ".join(sentences)
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Make the tables of all tasks that have finished cells, or of the one chosen with ``task=``.
+    """Make all tables that have finished cells, or the one chosen with ``table=`` (``task=`` is the same).
 
     Raises:
         BenchError: if none could be made.
     """
-    tasks = [a.removeprefix("task=") for a in arguments if a.startswith("task=")] or list(METRICS)
+    names = [a.partition("=")[2] for a in arguments if a.startswith(("table=", "task="))] or list(TABLES)
+    if unknown := [name for name in names if name not in TABLES]:
+        raise BenchError(f"table={unknown[0]}: expected one of {', '.join(TABLES)}")
     # A table has rows for all methods and classes, so choices among these mean nothing here.
-    others = [a for a in arguments if not a.startswith(("task=", "method", "+method", "explained="))]
+    others = [
+        a for a in arguments if not a.startswith(("table=", "task=", "method", "+method", "explained="))
+    ]
+    if any(a.startswith("protocol=") and "," in a for a in others):
+        raise BenchError("a table is of one protocol; make one table for each, e.g. with protocol=clean")
     problems = []
-    for task in tasks:
+    for name in names:
         try:
-            config = configuration([f"task={task}", *others])
-            made = table(config)
+            configs = [configuration([f"task={task}", *others]) for task in TABLES[name]]
+            made = ablation(configs) if name == "ablation" else table(configs[0])
         except BenchError as e:
-            problems.append(e)
+            problems.append(f"{name}: {e}")
             continue
-        made.write(Path(config["paths"]["results"]) / config["suite"]["name"] / "tables")
+        made.write(Path(configs[0]["paths"]["results"]) / configs[0]["suite"]["name"] / "tables")
         print(made.markdown())
-    if len(problems) == len(tasks):
-        raise problems[0]
+    if len(problems) == len(names):
+        raise BenchError(f"no table of {problems[0]}")
     for problem in problems:
-        print(f"no table: {problem}", file=sys.stderr)
+        print(f"no table of {problem}", file=sys.stderr)
 
 
 def command_line(program: Callable[[Sequence[str]], None]) -> None:

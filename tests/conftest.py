@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 import bench  # noqa: F401  first: it mends torchvision
-from bench.config import configuration
+from bench.config import build, configuration
+from bench.store import Cell
 
 # No test may depend on a network; read once, when huggingface_hub is first imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -62,3 +63,21 @@ def configure(root, tmp_path):
         )
 
     return configure
+
+
+@pytest.fixture
+def keep(tmp_path):
+    """Put a finished cell of given rows into a store and return its configuration."""
+
+    from tests.stored_rows import COLUMN_OF
+
+    def keep(method, rows, *overrides, checksum="a" * 64):
+        task = next(task for task, column in COLUMN_OF.items() if column in rows)
+        config = configuration([f"task={task}", f"method={method}", f"paths.results={tmp_path}", *overrides])
+        task_object = build("task", config["task"])
+        metrics = {name: statistic.value for name, statistic in task_object.statistics(rows).items()}
+        record = {"metrics": metrics, "samples": len(rows), "checkpoint_sha256": checksum}
+        Cell(config).write(rows, record)
+        return config
+
+    return keep

@@ -84,7 +84,9 @@ def test_experiments_sweep_all_methods_between_floor_and_ceiling(experiment, ref
 
 @pytest.mark.parametrize("protocol", choices("protocol"))
 def test_the_ablation_compares_the_whole_with_its_parts(protocol):
-    assert swept("ablation", protocol) == ["transformer_attribution", *ABLATIONS]
+    compared = ["transformer_attribution", *ABLATIONS, "random"]
+    assert swept("ablation_perturbation", protocol) == compared
+    assert swept("ablation_segmentation", protocol) == [*compared, "oracle"]
 
 
 def test_protocols_spell_out_the_same_settings():
