@@ -72,9 +72,10 @@ class ImageSettings:
     def _fit(self, image: Image.Image, model: ImageModel, resampling: Image.Resampling) -> Image.Image:
         if self.resize == "squash":
             return image.resize((self.size, self.size), resampling)
-        scale = math.floor(self.size / model.crop) / min(image.size)
-        width, height = (round(side * scale) for side in image.size)
-        left, top = (width - self.size) // 2, (height - self.size) // 2
+        # What timm's own transform does, to the pixel (tests compare): the longer side is not rounded.
+        shorter = math.floor(self.size / model.crop)
+        width, height = (int(shorter * side / min(image.size)) for side in image.size)
+        left, top = (round((side - self.size) / 2) for side in (width, height))
         box = (left, top, left + self.size, top + self.size)
         return image.resize((width, height), resampling).crop(box)
 

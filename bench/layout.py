@@ -1,13 +1,10 @@
 """How measured numbers are laid out for a reader: rows, columns, what stands in a cell, LaTeX."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
 from bench.numbers import COLUMN, METRICS, REFERENCES, base_name
-from bench.store import Result
 from metrics import Metric
 
 # The methods of the paper in its order, each beside its variants; others follow, then floor and ceiling.
@@ -25,15 +22,6 @@ ORDER = [
     "transformer_attribution_all_blocks",
 ]
 LEVEL = 0.05
-
-
-@dataclass(frozen=True)
-class Cells:
-    """The numbers of one task's cells (:func:`bench.numbers.numbers`), one of the cells and its settings."""
-
-    config: dict[str, Any]
-    result: Result
-    measured: pd.DataFrame
 
 
 def ordered(measured: pd.DataFrame) -> pd.DataFrame:

@@ -15,10 +15,10 @@ import pandas as pd
 
 from bench.config import configuration, fingerprint
 from bench.errors import BenchError
-from bench.layout import Cells, latex, ordered, shown
+from bench.layout import latex, ordered, shown
 from bench.numbers import REFERENCES, RESAMPLES, TASKS, base_name, finished, numbers, protocol_label
 from bench.published import PROTOCOL, SETUPS, SOURCES, published
-from bench.store import Cell, flatten, protocol_of
+from bench.store import Cell, Result, flatten, protocol_of
 
 TITLES = {
     "perturbation": "Perturbation AUC",
@@ -75,6 +75,15 @@ class Table:
         )
 
 
+@dataclass(frozen=True)
+class Part:
+    """What one task gives to a table: settings, one of the finished cells, and the numbers of all."""
+
+    config: dict[str, Any]
+    result: Result
+    measured: pd.DataFrame
+
+
 def table(config: dict[str, Any]) -> Table:
     """The table of a task under the conditions of a resolved configuration.
 
@@ -123,13 +132,13 @@ def _table(name: str, configs: Sequence[dict[str, Any]], belongs: Callable[[str]
     )
 
 
-def _part(config: dict[str, Any], belongs: Callable[[str], bool]) -> Cells:
+def _part(config: dict[str, Any], belongs: Callable[[str], bool]) -> Part:
     found = [result for result in finished(config) if belongs(result.record["method"]["name"])]
     if not found:
         raise BenchError(
             f"no finished cell of {config['task']['name']} is of a method in this table; run make ablation"
         )
-    return Cells(config, found[0], ordered(numbers(config, found)))
+    return Part(config, found[0], ordered(numbers(config, found)))
 
 
 def _is_standard(config: dict[str, Any]) -> bool:
@@ -140,7 +149,7 @@ def _is_standard(config: dict[str, Any]) -> bool:
     return Cell(own).conditions == Cell(config).conditions and protocol_of(own) == protocol_of(config)
 
 
-def _data(part: Cells) -> pd.DataFrame:
+def _data(part: Part) -> pd.DataFrame:
     """The measured numbers with all settings beside them."""
     config, protocol = part.config, protocol_of(part.config)
     return part.measured.assign(
@@ -208,7 +217,7 @@ def _settings(protocol: dict[str, Any]) -> str:
     return "; ".join(f"{key.partition('.')[2]} {value}" for key, value in flat.items() if value is not None)
 
 
-def _caption(name: str, parts: Sequence[Cells]) -> str:
+def _caption(name: str, parts: Sequence[Part]) -> str:
     suite = parts[0].config["suite"]["title"]
     labels = list(dict.fromkeys(protocol_label(protocol_of(part.config)) for part in parts))
     sentences = [f"**{TITLES[name]} · protocol {' / '.join(labels)} · {suite}.**"]
