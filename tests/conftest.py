@@ -29,6 +29,29 @@ def datasets_cache(tmp_path, monkeypatch) -> Path:
     return cache
 
 
+@pytest.fixture
+def vit():
+    """A ViT of 3 blocks for the images of :func:`images` (``tests/small_models.py``)."""
+    from tests.small_models import make_vit  # timm takes seconds to import, and most tests need none
+
+    return make_vit()
+
+
+@pytest.fixture(params=["sdpa", "eager"])
+def bert(request):
+    """A BERT classifier of 3 layers, with fused and with written-out attention."""
+    from tests.small_models import make_bert
+
+    return make_bert(request.param)
+
+
+@pytest.fixture
+def images():
+    from tests.small_models import IMAGES
+
+    return IMAGES.clone()
+
+
 @pytest.fixture(scope="session")
 def root(tmp_path_factory) -> Path:
     """The data root of a tiny image suite (``tests/tiny_images.py``)."""

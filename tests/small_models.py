@@ -12,6 +12,13 @@ LENGTHS = (9, 5, 7)
 IMAGES = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
 
+def rand(*shape, seed=0, zeros=True):
+    """Normal numbers in float64, a fifth of them exactly 0, as in practice (ReLU, padding), or none."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(shape, generator=generator, dtype=torch.float64)
+    return x * (torch.rand(shape, generator=generator) > 0.2) if zeros else x
+
+
 def enlarged(model, std=0.2):
     """Random weights large enough for the attention to be far from uniform."""
     generator = torch.Generator().manual_seed(0)

@@ -11,20 +11,10 @@ from methods import LRP, GradCAM, PartialLRP, RawAttention, Rollout, Transformer
 from methods.carried import NoRuleError
 from methods.rules import OLDER, PROPOSED
 from methods.tape import NoAttentionError, Tape
-from tests.small_models import IMAGES, TOKENS, WIDTH, Model, make_vit
+from tests.small_models import TOKENS, WIDTH, Model, make_vit
 
 torch.set_num_threads(1)
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
-
-
-@pytest.fixture
-def vit():
-    return make_vit()
-
-
-@pytest.fixture
-def images():
-    return IMAGES.clone()
 
 
 # --- calls in all their forms

@@ -1,33 +1,23 @@
-"""Every rule against its formula, entry by entry in Python, and what the rules keep of the total."""
-
-import bench  # noqa: F401  isort: skip  (lets timm and transformers be imported)
+"""Every rule against its formula, entry by entry in Python, alone and in a network."""
 
 import itertools
 import math
 
 import pytest
-import timm
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from transformers import BertConfig, BertForSequenceClassification
 
 from methods import rules
 from methods.rules import OLDER, PROPOSED, safe_divide
 from methods.tape import Tape
+from tests.small_models import TOKENS, WIDTH, Model, rand
 
 torch.set_num_threads(1)
 
 EPS = 1e-9
 SHAPES = [(3,), (2, 3), (2, 2, 3)]  # one sample of tokens, a batch, a batch with heads
-
-
-def rand(*shape, seed=0, zeros=True):
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(shape, generator=generator, dtype=torch.float64)
-    # Exact zeros are common in practice (ReLU, padding), so every draw has some.
-    return x * (torch.rand(shape, generator=generator) > 0.2) if zeros else x
 
 
 def divide(a: float, b: float) -> float:
@@ -67,11 +57,9 @@ def test_linear(rule, together, lead):
     torch.testing.assert_close(ours, slow_linear(R, x, w, together), rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("lead", [(), (2,), (2, 2)])
-def test_matmul(lead):
-    u, v = rand(*lead, 3, 5, seed=1), rand(*lead, 5, 4, seed=2)
+def slow_matmul(R, u, v):
+    """R_u[i, j] = ½ Σ_k u_ij v_jk R_ik / z_ik and R_v[j, k] = ½ Σ_i u_ij v_jk R_ik / z_ik."""
     z = u @ v
-    R = rand(*z.shape, seed=4)
     R_u, R_v = torch.zeros_like(u), torch.zeros_like(v)
     for *b, i, k in indices(z):
         b = tuple(b)
@@ -80,8 +68,14 @@ def test_matmul(lead):
             share = 0.5 * u[b][i, j].item() * v[b][j, k].item() * S
             R_u[b][i, j] += share
             R_v[b][j, k] += share
-    ours = PROPOSED.matmul(R, z, u, v)
-    torch.testing.assert_close(ours, (R_u, R_v), rtol=1e-10, atol=1e-12)
+    return R_u, R_v
+
+
+@pytest.mark.parametrize("lead", [(), (2,), (2, 2)])
+def test_matmul(lead):
+    u, v = rand(*lead, 3, 5, seed=1), rand(*lead, 5, 4, seed=2)
+    R = rand(*lead, 3, 4, seed=4)
+    torch.testing.assert_close(PROPOSED.matmul(R, u @ v, u, v), slow_matmul(R, u, v), rtol=1e-10, atol=1e-12)
 
 
 def slow_add(R, u, v):
@@ -99,18 +93,21 @@ def test_add_of_the_older_rules():
     torch.testing.assert_close(OLDER.add(R, u + v, u, v), slow_add(R, u, v), rtol=1e-10, atol=1e-12)
 
 
+def slow_normalised_add(R, u, v):
+    """The shares of :func:`slow_add`, rescaled in each sample: by |a| / (|a| + |b|) · ΣR / a, and so with b."""
+    R_u, R_v = slow_add(R, u, v)
+    for n in range(R.shape[0]):
+        total, a, b = (math.fsum(t[n].flatten().tolist()) for t in (R, R_u, R_v))
+        R_u[n] *= abs(a) / (abs(a) + abs(b)) * total / a
+        R_v[n] *= abs(b) / (abs(a) + abs(b)) * total / b
+    return R_u, R_v
+
+
 @pytest.mark.parametrize("shape", [(3, 4), (3, 2, 4), (3, 2, 2, 2)])
 def test_add_rescales_each_sample_by_its_own_sums(shape):
     u, v, R = rand(*shape), rand(*shape, seed=1), rand(*shape, seed=2)
-    expected_u, expected_v = slow_add(R, u, v)
-    for n in range(shape[0]):
-        total = math.fsum(R[n].flatten().tolist())
-        a = math.fsum(expected_u[n].flatten().tolist())
-        b = math.fsum(expected_v[n].flatten().tolist())
-        expected_u[n] *= abs(a) / (abs(a) + abs(b)) * total / a
-        expected_v[n] *= abs(b) / (abs(a) + abs(b)) * total / b
     ours = PROPOSED.add(R, u + v, u, v)
-    torch.testing.assert_close(ours, (expected_u, expected_v), rtol=1e-7, atol=1e-9)
+    torch.testing.assert_close(ours, slow_normalised_add(R, u, v), rtol=1e-7, atol=1e-9)
 
 
 def test_add_of_a_broadcast_summand_adds_up_its_shares():
@@ -125,6 +122,10 @@ def test_shift_drops_the_share_of_the_constant():
     x, constant, R = rand(2, 3, 4), rand(3, 4, seed=1), rand(2, 3, 4, seed=2)
     (ours,) = PROPOSED.shift(R, x + constant, x, constant)
     torch.testing.assert_close(ours, slow_add(R, x, constant.expand_as(x))[0], rtol=1e-10, atol=1e-12)
+    token = x[:, :1]  # broadcast over the tokens: its shares add up
+    (ours,) = PROPOSED.shift(R, token + constant, token, constant)
+    expected, _ = slow_add(R, token.expand_as(R), constant.expand_as(R))
+    torch.testing.assert_close(ours, expected.sum(1, keepdim=True), rtol=1e-10, atol=1e-12)
 
 
 def test_shift_by_minus_infinity_as_masks_do():
@@ -140,25 +141,29 @@ def test_identity_passes_relevance_and_adds_up_over_broadcasting():
     torch.testing.assert_close(ours[:, 0], R[:, 0] + R[:, 1] + R[:, 2])
 
 
-@pytest.mark.parametrize(("stride", "padding"), [(2, 0), (1, 1)])
-def test_pixels(stride, padding):
-    x, w = rand(2, 2, 4, 4), rand(3, 2, 2, 2, seed=1)
-    z = F.conv2d(x, w, stride=stride, padding=padding)
+@pytest.mark.parametrize(
+    ("stride", "padding", "dilation", "groups"), [(2, 0, 1, 1), (1, 1, 1, 1), (1, 1, 2, 1), (2, 0, 1, 2)]
+)
+def test_pixels(stride, padding, dilation, groups):
+    x, w = rand(2, 4, 4, 4), rand(4, 4 // groups, 2, 2, seed=1)
+    geometry = (stride, padding, dilation, groups)
+    z = F.conv2d(x, w, None, *geometry)
     R = rand(*z.shape, seed=2)
     expected = torch.zeros_like(x)
     for n, o, row, column in indices(z):
         low, high = x[n].min().item(), x[n].max().item()
         contributions = {}
-        for c, dy, dx in itertools.product(range(2), range(2), range(2)):
-            y, at = row * stride + dy - padding, column * stride + dx - padding
+        for k, dy, dx in indices(w[o]):
+            c = o // (len(w) // groups) * w.shape[1] + k
+            y, at = row * stride + dy * dilation - padding, column * stride + dx * dilation - padding
             if 0 <= y < 4 and 0 <= at < 4:
-                weight = w[o, c, dy, dx].item()
+                weight = w[o, k, dy, dx].item()
                 bound = low * max(weight, 0) + high * min(weight, 0)
                 contributions[c, y, at] = x[n, c, y, at].item() * weight - bound
         S = R[n, o, row, column].item() / (math.fsum(contributions.values()) + EPS)
         for (c, y, at), contribution in contributions.items():
             expected[n, c, y, at] += contribution * S
-    (ours,) = PROPOSED.pixels(R, z, x, w, None, stride, padding)
+    (ours,) = PROPOSED.pixels(R, z, x, w, None, *geometry)
     torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-12)
 
 
@@ -184,118 +189,48 @@ def test_nothing_is_divided_by_zero(zero):
         assert all((share == 0).all() for share in rule(R, u - u, u, -u))
 
 
-@settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 2**30))
-def test_linear_keeps_the_total_but_for_outputs_without_positive_contribution(seed):
-    x, w, R = rand(3, 5, seed=seed), rand(4, 5, seed=seed + 1), rand(3, 4, seed=seed + 2)
-    has_share = (x[:, None] * w > 0).any(-1)
-    (ours,) = rules.linear_positive(R, x @ w.T, x, w)
-    torch.testing.assert_close(ours.sum(1), (R * has_share).sum(1), rtol=1e-4, atol=1e-6)
+POSITIONS = rand(4, WIDTH, seed=5)
 
 
-def test_the_older_linear_rule_gives_twice_where_both_parts_are_present():
-    x, w = rand(3, 20, zeros=False), rand(4, 20, seed=1, zeros=False)
-    R = rand(3, 4, seed=2)
-    (ours,) = rules.linear_parts(R, x @ w.T, x, w)
-    torch.testing.assert_close(ours.sum(1), 2 * R.sum(1), rtol=1e-7, atol=1e-7)
+def slow_network(model, target, linear, add):
+    """Relevance of the attention and of the tokens of the network below, written out backwards."""
+    layers = (model.embed, model.query, model.branch, model.head)
+    embed, query, branch, head = (layer.weight.detach().double() for layer in layers)
+    bias = [layer.bias.detach().double() for layer in layers]
+    tokens = TOKENS.double()
+    x = F.linear(tokens, embed, bias[0])
+    q = F.linear(x, query, bias[1])
+    A = (q @ x.mT).softmax(-1)
+    attended = A @ x
+    mixed = x + attended
+    placed = mixed + POSITIONS
+    active = 2 * F.gelu(placed)
+    branched = F.linear(active, branch, bias[2])
+    R = F.one_hot(target, len(head)).double()
+    R_out = torch.zeros_like(x)
+    R_out[:, 0] = linear(R, (placed + branched)[:, 0], head)  # indexing: the other tokens have none
+    R_placed, R_branched = add(R_out, placed, branched)
+    R_placed += linear(R_branched, active, branch)  # GELU and · 2 are identities; used twice: added up
+    R_mixed, _ = slow_add(R_placed, mixed, POSITIONS.expand_as(mixed))  # the positions' share is dropped
+    R_x, R_attended = add(R_mixed, x, attended)
+    R_A, R_values = slow_matmul(R_attended, A, x)
+    R_q, R_keys = slow_matmul(R_A, q, x.mT)  # softmax is an identity
+    R_x += R_values + R_keys.mT + linear(R_q, x, query)
+    return R_A, linear(R_x, tokens, embed)
 
 
-@settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 2**30))
-def test_matmul_gives_half_of_the_total_to_each_factor(seed):
-    u, v = rand(3, 4, 5, seed=seed, zeros=False), rand(3, 5, 2, seed=seed + 1, zeros=False)
-    z = u @ v
-    R = rand(3, 4, 2, seed=seed + 2) * (z.abs() > 1e-3)  # a z near the stabiliser loses part of its relevance
-    for share in PROPOSED.matmul(R, z, u, v):
-        torch.testing.assert_close(share.sum((1, 2)), R.sum((1, 2)) / 2, rtol=1e-5, atol=1e-5)
+@pytest.mark.parametrize(
+    ("rule_set", "together", "add"), [(PROPOSED, True, slow_normalised_add), (OLDER, False, slow_add)],
+    ids=["proposed", "older"],
+)
+def test_a_network_in_which_every_rule_meets(rule_set, together, add):
+    def op(model, x):
+        x = x + POSITIONS
+        return x + model.branch(2 * F.gelu(x))
 
-
-@settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 2**30))
-def test_add_keeps_the_total_of_each_sample_and_the_ratio_of_the_shares(seed):
-    u, v = rand(3, 2, 4, seed=seed, zeros=False), rand(3, 2, 4, seed=seed + 1, zeros=False)
-    R = rand(3, 2, 4, seed=seed + 2)
-    R_u, R_v = rules.add_normalised(R, u + v, u, v)
-    torch.testing.assert_close(R_u.sum((1, 2)) + R_v.sum((1, 2)), R.sum((1, 2)), rtol=1e-6, atol=1e-8)
-    a, b = rules.add_proportional(R, u + v, u, v)
-    ratio = a.sum((1, 2)).abs() / b.sum((1, 2)).abs()
-    torch.testing.assert_close(R_u.sum((1, 2)).abs(), ratio * R_v.sum((1, 2)).abs(), rtol=1e-6, atol=1e-8)
-
-
-def total(relevance):
-    return relevance.flatten(1).sum(1)
-
-
-def randomised(model, scale=0.3):
-    """Large random weights, biases too: the initial ones hardly make the tokens differ."""
-    generator = torch.Generator().manual_seed(0)
-    for p in model.parameters():
-        p.data = torch.randn(p.shape, generator=generator) * scale
-    return model.eval().double()
-
-
-@pytest.fixture(scope="module")
-def vit_relevance():
-    """Relevance of what enters each block, of A·V, of A, of the patch embeddings and of the pixels."""
-    model = timm.create_model(
-        "vit_base_patch16_224", img_size=32, patch_size=8, embed_dim=24, depth=3, num_heads=3, num_classes=5
-    )
-    randomised(model)
-    seen = {"inputs": [], "products": [], "patches": []}
-    for block in model.blocks:
-        block.register_forward_pre_hook(lambda _, args: seen["inputs"].append(args[0]))
-        block.attn.proj.register_forward_pre_hook(lambda _, args: seen["products"].append(args[0]))
-    model.patch_embed.register_forward_hook(lambda _, __, output: seen["patches"].append(output))
-    tape = Tape.record(model, rand(4, 3, 32, 32, zeros=False))
-    seen |= {"attentions": tape.attentions, "pixels": [tape.entry]}
-
-    def relevance(rule_set):
-        flat = [t for tensors in seen.values() for t in tensors]
-        found = iter(tape.relevance(None, flat, rule_set))
-        return {name: [next(found) for _ in tensors] for name, tensors in seen.items()}
-
-    return relevance
-
-
-def test_proposed_rules_keep_the_total_through_the_blocks(vit_relevance):
-    # Biases take no share and LayerNorm passes relevance on, so nothing but the stabilisers can lose any.
-    for at_block in vit_relevance(PROPOSED)["inputs"]:
-        torch.testing.assert_close(total(at_block), torch.ones(4).double(), rtol=0, atol=1e-6)
-
-
-def test_attention_gets_half_of_what_reaches_its_product_with_the_values(vit_relevance):
-    # So the R^(b) of a block do not sum to 1: the values have the other half, the skip connection the rest.
-    found = vit_relevance(PROPOSED)
-    for attention, product in zip(found["attentions"], found["products"], strict=True):
-        torch.testing.assert_close(total(attention), total(product) / 2, rtol=0, atol=1e-6)
-        assert (total(attention).abs() < 0.5 + 1e-6).all()
-
-
-def test_pixels_get_all_that_the_patch_embeddings_have(vit_relevance):
-    # Not 1: the class token and the position embedding are no function of the image and keep their share.
-    found = vit_relevance(PROPOSED)
-    (pixels,), (patches,) = found["pixels"], found["patches"]
-    torch.testing.assert_close(total(pixels), total(patches), rtol=1e-6, atol=0)
-    assert ((total(pixels) - 1).abs() > 1e-3).all()
-
-
-def test_older_rules_do_not_keep_the_total(vit_relevance):
-    assert ((total(vit_relevance(OLDER)["inputs"][0]) - 1).abs() > 0.5).all()
-
-
-def test_proposed_rules_keep_the_total_down_to_the_embeddings_of_a_padded_text():
-    config = BertConfig(
-        vocab_size=50,
-        hidden_size=24,
-        num_hidden_layers=3,
-        num_attention_heads=3,
-        intermediate_size=48,
-        max_position_embeddings=12,
-    )
-    model = randomised(BertForSequenceClassification(config))
-    ids = torch.randint(0, 50, (3, 12), generator=torch.Generator().manual_seed(0))
-    mask = (torch.arange(12) < torch.tensor([12, 7, 9])[:, None]).long()
-    tape = Tape.record(lambda inputs: model(**inputs).logits, {"input_ids": ids, "attention_mask": mask})
-    (relevance,) = tape.relevance(None, [tape.entry], PROPOSED)
-    torch.testing.assert_close(total(relevance), torch.ones(3).double(), rtol=0, atol=1e-6)
-    assert (relevance[mask == 0] == 0).all()
+    model, target = Model(op), torch.tensor([2, 0])
+    tape = Tape.record(model, TOKENS, dtype="float64")
+    (A,), entry = tape.attentions, tape.entry
+    R_A, R_tokens = tape.relevance(target, [A, entry], rule_set)
+    expected = slow_network(model, target, lambda R, x, w: slow_linear(R, x, w, together), add)
+    torch.testing.assert_close((R_A[:, 0], R_tokens), expected, rtol=1e-6, atol=1e-8)
