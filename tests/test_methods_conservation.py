@@ -1,8 +1,8 @@
 """What every rule, and a whole network, keeps of the total relevance, and where the rest goes.
 
 The proposed rules lose what the stabiliser ε costs, exactly a factor Z / (Z + ε) for each output, and what an
-output without a positive contribution had. Biases take no share. What is added to the tokens from outside, the
-position embedding and the class token, takes its share with it: pixels get the rest.
+output without a positive contribution had. Biases take no share. What is added to the tokens from outside,
+the position embedding and the class token, takes its share with it: pixels get the rest.
 """
 
 import bench  # noqa: F401  isort: skip  (lets timm and transformers be imported)
@@ -128,7 +128,7 @@ def test_pixels_keep_the_total(seed):
 
 @pytest.fixture(scope="module")
 def vit_relevance():
-    """A ViT and its tape; relevance of what enters each block, of A·V, of A, of the patches and the pixels."""
+    """Relevance of what enters each block, of A·V, A, patches and pixels; these tensors; and the ViT."""
     model = enlarged(make_vit(), std=0.3).double()
     seen = {"inputs": [], "products": [], "patches": []}
     for block in model.blocks:

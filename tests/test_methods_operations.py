@@ -9,9 +9,10 @@ from torch import nn
 
 from methods import LRP, GradCAM, PartialLRP, RawAttention, Rollout, TransformerAttribution
 from methods.carried import NoRuleError
+from methods.operations import scaled_dot_product_attention
 from methods.rules import OLDER, PROPOSED
 from methods.tape import NoAttentionError, Tape
-from tests.small_models import TOKENS, WIDTH, Model, make_vit
+from tests.small_models import TOKENS, WIDTH, Model, make_vit, rand
 
 torch.set_num_threads(1)
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
@@ -62,6 +63,85 @@ def test_a_call_in_another_form_is_the_same_call(unusual, usual):
     torch.testing.assert_close(relevance_after(squared(unusual)), relevance_after(squared(usual)))
 
 
+def mixed(z):
+    return z @ z.mT @ z  # so that every token has relevance, not only the first, which the head reads
+
+
+def relevance_before_and_after(op, rules):
+    seen = []
+
+    def observed(model, x):
+        seen.append(model.branch(x))
+        seen.append(op(seen[0]))
+        return mixed(seen[1])
+
+    tape = Tape.record(Model(observed).double(), TOKENS, dtype="float64")
+    return tape.relevance(None, seen, rules)
+
+
+LAYER_NORM = nn.LayerNorm(WIDTH, dtype=torch.float64)
+LAYER_NORM.weight.data, LAYER_NORM.bias.data = CONSTANT[0], CONSTANT[1]
+
+UNCHANGED = {
+    "gelu": F.gelu,
+    "relu": F.relu,
+    "tanh": torch.tanh,
+    "softmax": lambda y: y.softmax(dim=-1),
+    "layer_norm": LAYER_NORM,
+    "dropout": lambda y: F.dropout(y, 0.5, training=False),
+    "mul by a number": lambda y: y * -3,
+    "mul by a constant": lambda y: y * CONSTANT,
+    "div": lambda y: y / 8,
+}
+
+
+@pytest.mark.parametrize("rules", [PROPOSED, OLDER], ids=str)
+@pytest.mark.parametrize("op", UNCHANGED.values(), ids=UNCHANGED)
+def test_relevance_passes_unchanged(op, rules):
+    before, after = relevance_before_and_after(op, rules)
+    assert torch.equal(before, after)
+    assert (after.flatten(1) != 0).any(dim=1).all()
+
+
+MOVED = {
+    "flip": (lambda y: y.flip(1), lambda r: r.flip(1)),
+    "reorder": (lambda y: y.permute(1, 0, 2)[[2, 0, 1, 3]].transpose(0, 1), lambda r: r[:, [1, 2, 0, 3]]),
+    "reshape": (lambda y: y.reshape(2, 2, 2, WIDTH).flatten(1, 2), lambda r: r),
+    "index": (lambda y: y[:, 1:], lambda r: F.pad(r, (0, 0, 1, 0))),
+    "cat with a constant": (
+        lambda y: torch.cat([CONSTANT[:1].expand(2, 1, -1), y], dim=1),
+        lambda r: r[:, 1:],
+    ),
+    "cat with itself": (lambda y: torch.cat([y, y], dim=1), lambda r: r[:, :4] + r[:, 4:]),
+    "expand": (lambda y: y[:, None].expand(-1, 2, -1, -1).flatten(1, 2), lambda r: r[:, :4] + r[:, 4:]),
+}
+
+
+@pytest.mark.parametrize(("move", "back"), MOVED.values(), ids=MOVED)
+def test_relevance_follows_the_data_and_adds_up_where_it_was_used_twice(move, back):
+    before, after = relevance_before_and_after(move, PROPOSED)
+    torch.testing.assert_close(before, back(after))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"scale": 0.7},
+        {"is_causal": True},
+        {"attn_mask": (torch.arange(5) < 3).expand(4, 5)},
+        {"attn_mask": CONSTANT[:, :5]},
+        {"enable_gqa": True},
+    ],
+    ids=["plain", "scale", "causal", "boolean mask", "additive mask", "grouped"],
+)
+def test_attention_written_out_is_torchs_own(options):
+    heads = 2 if options.get("enable_gqa") else 4
+    query, key, value = rand(2, 4, 4, 6), rand(2, heads, 5, 6, seed=1), rand(2, heads, 5, 6, seed=2)
+    expected = F.scaled_dot_product_attention(query, key, value, **options)
+    torch.testing.assert_close(scaled_dot_product_attention(query, key, value, **options), expected)
+
+
 def silu(x):
     return x * torch.sigmoid(x)
 
@@ -103,7 +183,10 @@ WITHOUT_RULE = {
     "add": lambda m, x: torch.add(x, m.branch(x), alpha=2),
     "matmul": lambda m, x: x @ m.weight,
     "mul": lambda m, x: x * m.branch(x),
+    "div": lambda m, x: x / m.branch(x),
     "sub": lambda m, x: x - m.branch(x),
+    # The rule for pixels holds where values lie in a box, not in the middle of a network.
+    "conv2d": lambda m, x: F.conv2d(m.branch(x)[:, None], m.weight[None, None, :1, :1])[:, 0],
     "einsum": lambda m, x: torch.einsum("bij,kj->bik", x, m.weight),
     "relu": lambda m, x: F.relu(m.branch(x), inplace=True),
     "add_": augmented,
