@@ -94,7 +94,7 @@ def test_add_of_the_older_rules():
 
 
 def slow_normalised_add(R, u, v):
-    """The shares of :func:`slow_add`, rescaled in each sample by |a| / (|a| + |b|) · ΣR / a, and so with b."""
+    """The shares of ``slow_add``, rescaled in each sample by |a| / (|a| + |b|) · ΣR / a, and so with b."""
     R_u, R_v = slow_add(R, u, v)
     for n in range(R.shape[0]):
         total, a, b = (math.fsum(t[n].flatten().tolist()) for t in (R, R_u, R_v))

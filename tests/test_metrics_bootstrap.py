@@ -1,4 +1,5 @@
 import importlib
+import itertools
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ def slowly(rows, metric, resamples, seed):
 def test_the_statistic_of_the_data_set_is_the_metric_itself():
     values = np.random.default_rng(0).random(50)
     assert Statistic.mean(values, scale=100).value == pytest.approx(100 * values.mean())
+    assert Statistic(values[:, None], lambda sums: sums[..., 0]).value == pytest.approx(values.sum())
 
 
 def test_a_mean_has_the_standard_error_that_theory_says():
@@ -40,6 +42,43 @@ def test_a_ratio_of_sums_is_recomputed_and_not_averaged():
     slow = slowly(rows, lambda r: 100 * (r[:, :2].sum(0) / r[:, 2:].sum(0)).mean(), 5_000, seed=3)
     assert fast.mean() == pytest.approx(slow.mean(), abs=0.1)
     assert fast.std() == pytest.approx(slow.std(), rel=0.05)
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=5), st.integers(0, 99))
+def test_every_resample_is_the_metric_of_n_samples_of_the_data(values, seed):
+    values = np.array(values)
+    n = len(values)
+    (resampled,) = bootstrap([Statistic.mean(values, scale=3)], resamples=20, seed=seed)
+    possible = [3 * np.mean(chosen) for chosen in itertools.combinations_with_replacement(values, n)]
+    assert np.abs(resampled[:, None] - possible).min(axis=1).max() < 1e-9
+
+
+def test_samples_are_drawn_equally_often_and_with_replacement():
+    times_drawn = bootstrap(
+        [Statistic(np.eye(4), lambda sums, i=i: sums[..., i]) for i in range(4)], resamples=20_000
+    )
+    assert (times_drawn.sum(axis=0) == 4).all()
+    assert times_drawn.mean(axis=1) == pytest.approx(np.ones(4), abs=0.03)
+    # Multinomial with p = 1/4: variances n · p · (1 − p) = 3/4, covariances −n · p² = −1/4.
+    assert np.cov(times_drawn) == pytest.approx(np.eye(4) - 0.25, abs=0.03)
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=30), st.sampled_from([0.5, 0.9, 0.95, 1]))
+def test_the_interval_leaves_out_equal_shares_at_both_ends(values, level):
+    ordered = sorted(values)
+
+    def quantile(q):
+        """Linear between the ordered values, the first at q = 0 and the last at q = 1."""
+        position = q * (len(ordered) - 1)
+        below = min(int(position), len(ordered) - 1)
+        above = min(below + 1, len(ordered) - 1)
+        return ordered[below] + (position - below) * (ordered[above] - ordered[below])
+
+    expected = [quantile((1 - level) / 2), quantile((1 + level) / 2)]
+    assert interval(np.array(values), level) == pytest.approx(expected, abs=1e-9)
+    low, high = interval(np.array([values, values]), level)
+    assert low.tolist() == [low[0]] * 2
+    assert (low[0], high[0]) == pytest.approx(expected, abs=1e-9)
 
 
 def test_resamples_are_seeded_and_shared_between_statistics():
@@ -75,6 +114,16 @@ def test_a_clear_difference_is_told_from_none():
     assert paired_p_value(a, c) == paired_p_value(c, a) > 0
 
 
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30))
+def test_the_p_value_by_its_definition(pairs):
+    not_above = sum(a <= b for a, b in pairs)
+    not_below = sum(a >= b for a, b in pairs)
+    # The observed samples are one more resample, which never speaks against the hypothesis.
+    expected = min(1, 2 * (min(not_above, not_below) + 1) / (len(pairs) + 1))
+    first, second = np.array(pairs, dtype=float).T
+    assert paired_p_value(first, second) == pytest.approx(expected)
+
+
 def test_the_test_keeps_its_level():
     """Under the hypothesis about one in twenty tests is significant at 5 %."""
     rng = np.random.default_rng(5)
@@ -91,6 +140,15 @@ def test_holm_on_an_example_by_hand():
     # 4 · 0.01, 3 · 0.015, then never less than before: 2 · 0.02 = 0.04 < 0.045, 1 · 0.5.
     assert holm([0.02, 0.01, 0.5, 0.015]) == pytest.approx([0.045, 0.04, 0.5, 0.045])
     assert holm([]).shape == (0,)
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_holm_by_its_definition(p_values):
+    expected, largest = [0.0] * len(p_values), 0.0
+    for step, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - step) * p_values[index]))
+        expected[index] = largest
+    assert holm(p_values).tolist() == pytest.approx(expected)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metrics import minmax, rank, upsample
@@ -24,10 +24,18 @@ def slow_bilinear(patches, size):
     return out
 
 
-def test_upsample_follows_the_definition():
-    patches = torch.rand(2, 3, 4, dtype=torch.float64)
-    expected = torch.stack([slow_bilinear(each, (12, 10)) for each in patches])
-    torch.testing.assert_close(upsample(patches, (12, 10)), expected, rtol=0, atol=1e-14)
+sides = st.integers(1, 5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**30), sides, sides, st.integers(1, 9), st.integers(1, 9))
+def test_upsample_follows_the_definition(seed, height, width, rows, columns):
+    generator = torch.Generator().manual_seed(seed)
+    # Of very different size, so that the bounds of one map cannot hold for another.
+    patches = torch.randn(2, height, width, generator=generator, dtype=torch.float64)
+    patches[1] = 100 + 10 * patches[1]
+    expected = torch.stack([slow_bilinear(each, (rows, columns)) for each in patches])
+    torch.testing.assert_close(upsample(patches, (rows, columns)), expected, rtol=1e-14, atol=1e-13)
 
 
 @given(st.floats(-1e6, 1e6, width=32))

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn.metrics import auc as sklearn_auc
 
@@ -26,6 +26,16 @@ def test_counts_are_free_of_rounding():
     ranks = rank(torch.rand(1, 9, 10))
     assert int(90 * 0.7) == 62, "the trap this guards against"
     assert removed(ranks, 0.7, True).sum() == 63
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=30), st.integers(0, 100))
+def test_removed_is_the_head_or_the_tail_of_the_sorted_pixels(values, percent):
+    order = sorted(range(len(values)), key=lambda i: (-values[i], i))
+    count = len(values) * percent // 100
+    ranks = rank(torch.tensor(values, dtype=torch.float32)[None, :, None])
+    for direction, gone in ((True, order[:count]), (False, order[len(order) - count :])):
+        masked = removed(ranks, percent / 100, direction).flatten().nonzero().flatten()
+        assert masked.tolist() == sorted(gone)
 
 
 @given(st.lists(st.integers(0, 4), min_size=20, max_size=20), st.floats(0, 1))
@@ -79,6 +89,25 @@ def test_auc_by_hand_and_by_sklearn():
     curve = accuracy_curve(hits)
     assert curve.tolist() == [sum(step) / 50 for step in hits.T.tolist()]
     assert auc(curve, FRACTIONS) == pytest.approx(100 * sklearn_auc(FRACTIONS, curve), abs=1e-10)
+
+
+@given(
+    st.lists(st.floats(0, 1), min_size=2, max_size=11, unique=True),
+    st.integers(0, 2**32 - 1),
+)
+def test_auc_is_the_sum_of_trapezoids_and_sklearns(fractions, seed):
+    # A width below the smallest normal number is not positive to every library.
+    fractions = sorted({round(f, 6) for f in fractions})
+    assume(len(fractions) > 1)
+    hits = np.random.default_rng(seed).random((7, len(fractions))) < 0.5
+    curve = [sum(step) / len(hits) for step in zip(*hits.tolist(), strict=True)]
+    area = sum(
+        (right - left) * (before + after) / 2
+        for (left, right), (before, after) in zip(pairwise(fractions), pairwise(curve), strict=True)
+    )
+    ours = auc(accuracy_curve(hits), fractions)
+    assert ours == pytest.approx(100 * area, abs=1e-10)
+    assert ours == pytest.approx(100 * sklearn_auc(fractions, curve), abs=1e-10)
 
 
 def test_resamples_and_images_have_areas_of_their_own():
