@@ -130,6 +130,7 @@ def test_foreground_is_strictly_above_the_mean_or_a_number():
     maps = torch.tensor([[[0.0, 0.25], [0.75, 1.0]], [[0.0, 0.5], [0.5, 1.0]]])
     assert foreground(maps).tolist() == [[[False, False], [True, True]], [[False, False], [False, True]]]
     assert foreground(maps, threshold=0.2)[1].tolist() == [[False, True], [True, True]]
+    assert foreground(maps, threshold=0.5)[1].tolist() == [[False, False], [False, True]]
 
 
 def test_a_batch_scores_what_its_images_score_alone(reference, scored):
@@ -157,6 +158,20 @@ def test_totals_take_resamples_gathered_or_summed(scored):
         [100 * counts.correct[each].sum() / counts.labelled[each].sum() for each in chosen]
     )
     assert mean_average_precision(scored[1].numpy()[chosen]).shape == (11,)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=6))
+def test_totals_are_ratios_of_sums_over_images_of_any_size(images):
+    """Images of a pixels that are right, b missed and c found in vain, beside one right background pixel."""
+    correct, labelled = [a + 1 for a, _, _ in images], [a + b + c + 1 for a, b, c in images]
+    overlaps = np.array([[(1, a) for a, _, _ in images], [(1 + b + c, a + b + c) for a, b, c in images]])
+    a, b, c = map(sum, zip(*images, strict=True))
+    n = len(images)
+    assert pixel_accuracy(correct, labelled) == pytest.approx(100 * (a + n) / (a + b + c + n))
+    foreground_iou = a / (a + b + c) if a + b + c else 0
+    assert miou(*overlaps) == pytest.approx(100 * (n / (n + b + c) + foreground_iou) / 2)
+    shares = [a / (a + b + c + 1) for a, b, c in images]
+    assert mean_average_precision(shares) == pytest.approx(100 * sum(shares) / n)
 
 
 def test_what_cannot_be_scored_is_refused():
