@@ -105,8 +105,8 @@ def test_words_past_the_visible_part_cap_recall():
 
 
 def test_nothing_annotated_or_nothing_visible_is_worth_nothing():
-    scores, valid = torch.rand(2, 3), torch.tensor([[True] * 3, [False] * 3])
-    rationales = torch.tensor([[False] * 3, [True] * 3])
+    scores, valid = torch.rand(3, 3), torch.tensor([[True] * 3, [False] * 3, [False] * 3])
+    rationales = torch.tensor([[False] * 3, [True] * 3, [False] * 3])
     assert torch.stack(token_f1(scores, rationales, [2], valid)).eq(0).all()
 
 
