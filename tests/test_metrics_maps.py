@@ -1,5 +1,6 @@
 """Pixel maps from patch maps, and the ranking of their pixels."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -65,6 +66,14 @@ def test_rank_counts_who_comes_first(rows):
         for i, score in enumerate(row):
             ahead = sum(other > score or (other == score and j < i) for j, other in enumerate(row))
             assert positions[i] == ahead
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 9))
+def test_ties_of_long_rows_go_to_the_lower_index(seed, levels):
+    # An unstable sort keeps the order of a few equal entries by accident, but not that of hundreds.
+    scores = np.random.default_rng(seed).integers(0, levels, (2, 300)).astype(np.float32)
+    expected = [np.argsort(np.lexsort([np.arange(300), -row])).tolist() for row in scores]
+    assert rank(torch.from_numpy(scores)).tolist() == expected
 
 
 @pytest.mark.parametrize("function", [minmax, rank, lambda maps: upsample(maps, (8, 8))])
