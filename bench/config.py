@@ -23,22 +23,31 @@ OmegaConf.register_new_resolver("project", lambda path: str(PROJECT / path), rep
 DESCRIPTION = {"_target_", "name", "title", "limit", "modality", "explained"}
 
 
-def resolved(cfg: DictConfig) -> dict[str, Any]:
-    """The configuration as plain data, with every interpolation resolved.
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """A configuration as plain data, with every interpolation resolved.
 
     Raises:
         BenchError: naming a key that has no value yet.
     """
     try:
-        plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as e:
         key = e.full_key or "the configuration"
         remedy = (
             "choose a method, e.g. method=rollout" if key == "method._target_" else f"set it with {key}=..."
         )
         raise BenchError(f"{key} has no value: {remedy}") from e
-    plain["method"]["name"] = plain["method"]["name"] or plain["method"]["_target_"].rpartition(".")[2]
-    return plain
+
+
+def resolved(cfg: DictConfig) -> dict[str, Any]:
+    """The configuration of a cell as plain data.
+
+    Raises:
+        BenchError: naming a key that has no value yet.
+    """
+    cell = plain(cfg)
+    cell["method"]["name"] = cell["method"]["name"] or cell["method"]["_target_"].rpartition(".")[2]
+    return cell
 
 
 def configuration(overrides: Sequence[str]) -> dict[str, Any]:

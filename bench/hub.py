@@ -1,5 +1,7 @@
 """The Hugging Face hub, where models and data sets come from that are not on this machine."""
 
+from pathlib import Path
+
 from bench.errors import BenchError
 
 TIMEOUT = 5.0  # seconds
@@ -24,3 +26,21 @@ def reach_hub(wanted: str, remedy: str) -> None:
             f"{wanted}, and the Hugging Face hub ({constants.ENDPOINT}) cannot be reached ({error}). "
             f"{remedy}, or set HF_HUB_OFFLINE=1 to use a copy in the cache."
         ) from error
+
+
+def is_directory(key: str, path: str, content: str) -> bool:
+    """Whether a model's path is a directory; if not, it is the name of one on the hub, which can be reached.
+
+    Raises:
+        BenchError: naming the ``key`` of the configuration if it can be neither; ``content`` says what a
+            directory holds.
+    """
+    if Path(path).is_dir():
+        return True
+    if path.count("/") > 1 or path.startswith((".", "/", "~")) or Path(path).exists():
+        raise BenchError(
+            f"{key}: there is no directory {path}; expected one with {content}, or the name of a model on the "
+            "hub"
+        )
+    reach_hub(f"{key}: there is no directory {path}", "Give the directory of a model")
+    return False

@@ -60,7 +60,7 @@ def _computed(config: dict[str, Any], method, task) -> tuple[pd.DataFrame, dict[
     used = versions()
     seed_everything(config["seed"])
     dataset = _dataset(config)
-    model = build("model", config["model"]).to(_device(config["device"]))
+    model = build("model", config["model"]).to(device_of(config["device"]))
     task.check(model, dataset)
     _check_prefix_tokens(method, model)
     started = time.time()
@@ -176,7 +176,12 @@ def _batches(config: dict[str, Any], dataset, description: str) -> Iterator[list
             progress.update(len(samples))
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
+    """The device of a name; ``auto`` is a GPU where there is one.
+
+    Raises:
+        BenchError: if it is not to be had.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:

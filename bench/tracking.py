@@ -1,6 +1,8 @@
-"""Weights & Biases: one run per cell."""
+"""Weights & Biases: one run per cell, one per training."""
 
 import os
+import sys
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -26,9 +28,7 @@ def log(cell: Cell, record: dict[str, Any], rows: pd.DataFrame) -> None:
     settings = cell.config["wandb"]
     if settings["mode"] == "disabled":
         return
-    import wandb
-
-    os.environ.setdefault("WANDB_SILENT", "true")
+    wandb = _wandb()
     try:
         run = wandb.init(
             mode=settings["mode"],
@@ -48,3 +48,59 @@ def log(cell: Cell, record: dict[str, Any], rows: pd.DataFrame) -> None:
         {**record["metrics"], "seconds": record["seconds"], "rows": wandb.Table(dataframe=rows.astype(str))}
     )
     run.finish()
+
+
+class Training:
+    """A training's run at Weights & Biases. Whatever fails there is said once and does not end the training.
+
+    Args:
+        config: of the training, with ``wandb``.
+        run_id: a run of this id is continued.
+    """
+
+    def __init__(self, config: Mapping[str, Any], run_id: str):
+        settings = config["wandb"]
+        self._run = None
+        if settings["mode"] != "disabled":
+            self._run = self._try(
+                lambda: _wandb().init(
+                    mode=settings["mode"],
+                    project=settings["project"],
+                    entity=settings["entity"],
+                    id=run_id,
+                    resume="allow",
+                    config=dict(config),
+                    reinit="finish_previous",
+                )
+            )
+
+    def log(self, measured: Mapping[str, Any]) -> None:
+        """Log what was measured."""
+        if self._run is not None:
+            self._try(lambda: self._run.log(dict(measured)))
+
+    def finish(self, record: Mapping[str, Any]) -> None:
+        """Log what came out, and end the run."""
+        if self._run is not None:
+            self._try(
+                lambda: self._run.summary.update({"best_epoch": record["best_epoch"], **record["accuracy"]})
+            )
+            self._try(lambda: self._run.finish())
+
+    def _try(self, call):
+        try:
+            return call()
+        except Exception as e:  # wandb raises errors of its own, of its network libraries and plain ones
+            print(
+                f"wandb failed ({str(e).strip().partition(chr(10))[0]}); the training goes on",
+                file=sys.stderr,
+            )
+            self._run = None
+            return None
+
+
+def _wandb():
+    import wandb
+
+    os.environ.setdefault("WANDB_SILENT", "true")
+    return wandb

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import BenchError
-from bench.hub import reach_hub
+from bench.hub import is_directory
 from bench.models.checkpoint import checksum
 
 # What models call the classes, in the order of the labels in bench.data; LABEL_0 is a name for the first.
@@ -44,14 +44,7 @@ class TextModel:
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
         path = str(path)
-        local = Path(path).is_dir()
-        if not local and (path.count("/") > 1 or path.startswith((".", "/", "~")) or Path(path).exists()):
-            raise BenchError(
-                f"model.path: there is no directory {path}; expected one with config.json, model.safetensors "
-                "and a tokenizer, or the name of a model on the hub"
-            )
-        if not local:
-            reach_hub(f"model.path: there is no directory {path}", "Give the directory of a model")
+        local = is_directory("model.path", path, "config.json, model.safetensors and a tokenizer")
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=local)
             self.module, loading = AutoModelForSequenceClassification.from_pretrained(
