@@ -59,6 +59,11 @@ def finetune(config: dict[str, Any]) -> dict[str, Any]:
         for split in ("train", "val", "test")
     }
     model = load_classifier(config["start"], config["fresh"], len(tokenizer), LABELS).to(device)
+    longest = getattr(model.config, "max_position_embeddings", None)
+    if longest is not None and config["max_length"] > longest:
+        raise BenchError(
+            f"max_length={config['max_length']}: {config['start']} takes at most {longest} word pieces"
+        )
     run = tracking.Training(config, state.run_id)
     trainer = Trainer(config, model, state, run, device)
     best = trainer.train(splits["train"], splits["val"])

@@ -39,8 +39,8 @@ def is_directory(key: str, path: str, content: str) -> bool:
         return True
     if path.count("/") > 1 or path.startswith((".", "/", "~")) or Path(path).exists():
         raise BenchError(
-            f"{key}: there is no directory {path}; expected one with {content}, or the name of a model on the "
-            "hub"
+            f"{key}: there is no directory {path}; expected one with {content}, or the name of a model "
+            "on the hub"
         )
     reach_hub(f"{key}: there is no directory {path}", "Give the directory of a model")
     return False
