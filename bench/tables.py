@@ -26,6 +26,7 @@ TITLES = {
     "token_f1": "Token F1",
     "ablation": "Ablation of transformer attribution",
 }
+TARGETS = {"perturbation": "table1", "segmentation": "table2", "token_f1": "figure4", "ablation": "ablation"}
 TABLES = {**{task: (task,) for task in TASKS}, "ablation": ("perturbation", "segmentation")}  # name: tasks
 FULL = "transformer_attribution"
 ABLATIONS = ("without_gradient", "last_block_only", "second_block_only")
@@ -108,7 +109,8 @@ def _table(name: str, configs: Sequence[dict[str, Any]], belongs: Callable[[str]
     standard = all(_is_standard(config) for config in configs)
     measured = pd.concat([part.measured for part in parts], ignore_index=True)
     data = pd.concat([_data(part) for part in parts], ignore_index=True)
-    footnotes = [suite["note"] if standard else OTHER_CONDITIONS, _legend(measured)]
+    made = f"Made by `make {TARGETS[name]} SUITE={suite['name']} PROTOCOL={config['protocol']['name']}`."
+    footnotes = [f"{suite['note']} {made}" if standard else OTHER_CONDITIONS, _legend(measured)]
     columns = shown(measured)
     if name in SETUPS and config["protocol"]["name"] == PROTOCOL:
         others = published(name, config["paths"]["results"])
