@@ -140,6 +140,10 @@ def _part(config: dict[str, Any], belongs: Callable[[str], bool]) -> Part:
         raise BenchError(
             f"no finished cell of {config['task']['name']} is of a method in this table; run make ablation"
         )
+    # The whole method may have been run for another class too, where there is nothing to compare it with.
+    ablated = {r.record["config"]["explained"] for r in found if r.record["method"]["name"] in ABLATIONS}
+    if ablated:
+        found = [r for r in found if r.record["config"]["explained"] in ablated]
     return Part(config, found[0], ordered(numbers(config, found)))
 
 
@@ -231,6 +235,7 @@ def _caption(name: str, parts: Sequence[Part]) -> str:
             + f"{config['model']['title']} on {config['dataset']['title']}; "
             f"{part.measured['samples'].iloc[0]} samples"
             + (f", accuracy of the model {accuracy:.1f} %" if accuracy is not None else "")
+            + f"; explained: {' and '.join(part.measured['explained'].unique())} class"
             + f"; {_settings(protocol_of(config))}."
         )
     return " ".join(sentences)

@@ -135,6 +135,16 @@ def test_the_ablation_is_a_table_of_two_tasks(keep, tmp_path):
     assert not set(ABLATIONS) & set(table(image).shown.index)
 
 
+def test_the_ablation_leaves_out_a_class_for_which_nothing_was_ablated(keep):
+    for method in ("transformer_attribution", *ABLATIONS):
+        image = keep(method, perturbation(), "explained=predicted")
+    keep("transformer_attribution", perturbation(), "explained=target")
+    assert list(ablation([image]).shown.columns) == ["Negative AUC ↑", "Positive AUC ↓"]
+    assert "explained: predicted class;" in ablation([image]).caption
+    assert "explained: predicted and target class;" in table(image).caption
+    assert "Negative AUC ↑ target" in table(image).shown.columns
+
+
 def test_settings_of_the_method_are_in_every_row(keep):
     data = table(keep("transformer_attribution", segmentation())).data
     assert data["method_settings"].str.contains("start_layer 1; stop_layer None").all()
