@@ -30,6 +30,18 @@ def datasets_cache(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture
+def wandb_folder(tmp_path, monkeypatch) -> Path:
+    """Where wandb writes in this test; it reads the environment once in a process, so it must forget."""
+    import wandb
+
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    wandb.teardown()
+    yield tmp_path / "wandb"
+    wandb.teardown()
+
+
+@pytest.fixture
 def vit():
     """A ViT of 3 blocks for the images of :func:`images` (``tests/small_models.py``)."""
     from tests.small_models import make_vit  # timm takes seconds to import, and most tests need none

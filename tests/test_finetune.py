@@ -294,16 +294,14 @@ def test_a_folder_of_somebody_else_is_not_touched(configure, tmp_path):
     assert (tmp_path / "out" / "thesis.tex").exists()
 
 
-def test_wandb_logs_and_its_failure_does_not_matter(configure, tmp_path, monkeypatch, capsys):
+def test_wandb_logs_and_its_failure_does_not_matter(configure, wandb_folder, monkeypatch, capsys):
     import wandb
 
-    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
-    monkeypatch.setenv("WANDB_SILENT", "true")
     logged = []
     monkeypatch.setattr(wandb.Run, "log", lambda self, data: logged.append(data))
     finetune(configure("wandb.mode=offline", "epochs=2"))
     assert [entry["epoch"] for entry in logged] == [1, 2]
-    assert list(tmp_path.glob("wandb/offline-run-*"))
+    assert list(wandb_folder.glob("offline-run-*"))
 
     def fail(**_):
         raise wandb.errors.CommError("no connection")

@@ -269,16 +269,14 @@ def test_an_unknown_key_ends_the_command_line_without_a_traceback():
 
 
 @pytest.mark.parametrize("mode", ["offline", "somewhere"])
-def test_wandb(configure, tmp_path, monkeypatch, mode):
-    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
-    monkeypatch.setenv("WANDB_SILENT", "true")
+def test_wandb(configure, wandb_folder, mode):
     config = configure("segmentation", f"wandb.mode={mode}")
     if mode == "somewhere":
         with pytest.raises(BenchError, match=r"wandb\.mode=somewhere"):
             run(config)
         return
     run(config)
-    (log,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    (log,) = wandb_folder.glob("offline-run-*/*.wandb")
     deadline = time.monotonic() + 60  # a process of wandb's own writes it
     while b"pixel_accuracy" not in log.read_bytes():
         assert time.monotonic() < deadline
