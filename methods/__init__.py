@@ -10,9 +10,11 @@ so that one run serves every target.
 from methods.carried import NoRuleError
 from methods.gradcam import GradCAM
 from methods.lrp import LRP
+from methods.modules import RefusedError
 from methods.partial_lrp import PartialLRP
 from methods.random_map import RandomMap
 from methods.raw_attention import RawAttention
+from methods.registry import register_rule
 from methods.rollout import Rollout
 from methods.tape import NoAttentionError
 from methods.transformer_attribution import TransformerAttribution
@@ -25,6 +27,8 @@ __all__ = [
     "PartialLRP",
     "RandomMap",
     "RawAttention",
+    "RefusedError",
     "Rollout",
     "TransformerAttribution",
+    "register_rule",
 ]

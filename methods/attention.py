@@ -1,4 +1,4 @@
-"""What the methods do with attention maps: averaging, rolling up over the blocks, masking padding."""
+"""What the methods do with attention maps: reading rows, rolling up over the blocks, masking padding."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,30 +8,29 @@ from torch import Tensor
 from methods.tape import Inputs
 
 
-def roll_up(maps: Sequence[Tensor], normalise_rows: bool) -> Tensor:
-    """The class token's row of (I + M_B) · … · (I + M_1).
+def roll_up(maps: Sequence[Tensor], row: Tensor, normalise_rows: bool) -> Tensor:
+    """The rows that are read of (I + M_B) · … · (I + M_1).
 
-    Only that row is computed: a vector times a matrix for each block, from the last block down.
+    Only these are computed: a vector times a matrix for each block, from the last block down.
 
     Args:
-        maps: one (batch, tokens, tokens) map per block, in the order of the blocks.
+        maps: one (batch, tokens, tokens) map per block, in the order of the blocks. The last may be one that
+            pools the tokens, (batch, queries, tokens): its queries are no tokens, so it is read without I.
+        row: :meth:`methods.tape.Tape.readout`.
         normalise_rows: divide each row of I + M by its sum.
 
     Returns:
         (batch, tokens)
-
-    Raises:
-        ValueError: if the maps are not all between the same tokens, e.g. where a pooling layer attends too.
     """
-    shapes = {tuple(m.shape[1:]) for m in maps}
-    if shapes != {(maps[0].shape[-1],) * 2}:
-        raise ValueError(f"attention between different tokens cannot be rolled up: (queries, keys) {shapes}")
-    identity = torch.eye(maps[0].shape[-1], dtype=maps[0].dtype, device=maps[0].device)
-    row = identity[0].expand(maps[0].shape[0], 1, -1)
     for m in reversed(maps):
-        m = m + identity
+        if not _pools(m):
+            m = m + torch.eye(m.shape[-1], dtype=m.dtype, device=m.device)
         row = row @ (m / m.sum(dim=-1, keepdim=True) if normalise_rows else m)
     return row.squeeze(1)
+
+
+def _pools(attention: Tensor) -> bool:
+    return attention.shape[-2] != attention.shape[-1]
 
 
 def blocks(attentions: Sequence[Tensor], start_layer: int, stop_layer: int | None = None) -> list[Tensor]:
@@ -40,8 +39,16 @@ def blocks(attentions: Sequence[Tensor], start_layer: int, stop_layer: int | Non
     Blocks are counted from 0, negative numbers from the last.
 
     Raises:
-        ValueError: if there is no such block, or none between the two.
+        ValueError: if there is no such block, or none between the two; if the attentions are not all between
+            the same tokens, or all but those of a last block that pools them and is not among the blocks.
     """
+    shapes = [tuple(a.shape[-2:]) for a in attentions]
+    tokens = shapes[-1][-1]
+    if set(shapes[:-1]) - {(tokens, tokens)}:
+        raise ValueError(
+            "attention between different tokens (as in hierarchical models) cannot be rolled up over the "
+            f"blocks: (queries, keys) are {', '.join(map(str, dict.fromkeys(shapes)))}"
+        )
     if not -len(attentions) <= start_layer < len(attentions):
         raise ValueError(
             f"start_layer={start_layer}: the model has {len(attentions)} blocks, "
@@ -52,6 +59,11 @@ def blocks(attentions: Sequence[Tensor], start_layer: int, stop_layer: int | Non
         raise ValueError(
             f"stop_layer={stop_layer}: the model has {len(attentions)} blocks; "
             f"expected one after start_layer={start_layer}, at most {len(attentions)}"
+        )
+    if _pools(attentions[-1]) and chosen[-1] is not attentions[-1]:
+        raise ValueError(
+            f"stop_layer={stop_layer}: the last of the {len(attentions)} blocks pools the tokens, so what is "
+            "read of the blocks below it is known through it alone; leave stop_layer at null"
         )
     return chosen
 

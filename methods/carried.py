@@ -1,19 +1,100 @@
 """Operations whose backward hands on what the tape carries: the true gradient, or relevance by a rule."""
 
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
 from methods.rules import RuleSet
+
+Kind = str | Callable  # a field of RuleSet, or a rule itself
 
 
 class NoRuleError(ValueError):
     """Relevance met an operation for which the rule set has no rule."""
 
 
+class Entry(NamedTuple):
+    """What one operation did with relevance: the totals over the batch that it received and handed on."""
+
+    kind: Kind
+    received: float
+    handed_on: float
+
+
+@dataclass
 class Channel:
-    """What the tape carries backwards at present: relevance under ``rules``, or the gradient if None."""
+    """What the tape carries backwards at present: relevance under ``rules``, or the gradient if None.
+
+    Attributes:
+        ledger: if not None, what every operation received and handed on is noted in it.
+        precision: run operations under autocast to this type, and store what they return in float32.
+    """
 
     rules: RuleSet | None = None
+    ledger: list[Entry] | None = None
+    precision: torch.dtype | None = None
+
+    def autocast(self, args: Sequence):
+        """The context in which an operation on ``args`` runs."""
+        if self.precision is None:
+            return nullcontext()
+        device = next(a.device.type for a in args if isinstance(a, Tensor))
+        return torch.autocast(device, dtype=self.precision)
+
+    def stored(self, result: Tensor) -> Tensor:
+        """What an operation returned, in the type that relevance is computed in."""
+        return result if self.precision is None else result.float()
+
+    def shares(self, kind: Kind, incoming: Tensor, inputs: Sequence[Tensor], call: Callable) -> tuple:
+        """What the rule for an operation gives to those of its inputs that carry relevance.
+
+        Args:
+            kind: of the operation.
+            incoming: the relevance of its output.
+            inputs: those that carry relevance, in order.
+            call: calls the rule with the operation's output and arguments.
+
+        Raises:
+            ValueError: if a rule, which may be a user's own, does not give each of them its share.
+        """
+        rule = self.rules.rule(kind)
+        shares = call(rule)
+        given = [tuple(share.shape) for share in shares] if isinstance(shares, tuple) else type(shares)
+        if given != (expected := [tuple(t.shape) for t in inputs]):
+            raise ValueError(
+                f"the rule {rule.__name__} must return a tuple of relevances, one for each input that carries"
+                f" relevance, of shapes {expected}; it returned {given}"
+            )
+        if self.ledger is not None:
+            handed_on = sum(share.sum().item() for share in shares)
+            self.ledger.append(Entry(kind, incoming.sum().item(), handed_on))
+        return shares
+
+
+class Spliced(torch.autograd.Function):
+    """The output of a module that has a rule of its own as a whole.
+
+    The gradient goes back through whatever happened inside, relevance goes to the module's input directly.
+    """
+
+    @staticmethod
+    def forward(ctx, channel, kind, output, x):
+        ctx.channel, ctx.kind, ctx.output, ctx.x = channel, kind, output.detach(), x.detach()
+        return output.clone()
+
+    @staticmethod
+    def backward(ctx, incoming):
+        if ctx.channel.rules is None:
+            return None, None, incoming, None
+
+        def call(rule):
+            return rule(incoming, ctx.output, ctx.x)
+
+        return None, None, None, *ctx.channel.shares(ctx.kind, incoming, [ctx.x], call)
 
 
 class Carried(torch.autograd.Function):
@@ -22,25 +103,27 @@ class Carried(torch.autograd.Function):
     @staticmethod
     def forward(ctx, channel, kind, function, kwargs, *args):
         # A graph of this one operation, so that its true gradient comes from torch and not from us.
-        with torch.enable_grad():
+        with torch.enable_grad(), channel.autocast(args):
             ctx.args = [
                 a.detach().requires_grad_() if needed else a
                 for a, needed in zip(args, ctx.needs_input_grad[4:], strict=True)
             ]
-            ctx.result = function(*ctx.args, **kwargs)
+            ctx.result = channel.stored(function(*ctx.args, **kwargs))
         ctx.channel, ctx.kind, ctx.kwargs = channel, kind, kwargs
         return ctx.result.detach()
 
     @staticmethod
     def backward(ctx, incoming):
-        rules = ctx.channel.rules
         carriers = [i for i, a in enumerate(ctx.args) if carries(a)]
-        if rules is None:
-            wanted = [ctx.args[i] for i in carriers]
-            shares = torch.autograd.grad(ctx.result, wanted, incoming, retain_graph=True)
+        inputs = [ctx.args[i] for i in carriers]
+        if ctx.channel.rules is None:
+            shares = torch.autograd.grad(ctx.result, inputs, incoming, retain_graph=True)
         else:
-            # Carriers come first among the arguments and a rule answers for these, in order.
-            shares = getattr(rules, ctx.kind)(incoming, ctx.result, *ctx.args, **ctx.kwargs)
+
+            def call(rule):
+                return rule(incoming, ctx.result, *ctx.args, **ctx.kwargs)
+
+            shares = ctx.channel.shares(ctx.kind, incoming, inputs, call)
         outgoing = [None] * len(ctx.args)
         for i, share in zip(carriers, shares, strict=True):
             outgoing[i] = share
@@ -53,12 +136,15 @@ class NoRule(torch.autograd.Function):
     @staticmethod
     def forward(ctx, channel, message, t):
         ctx.channel, ctx.message = channel, message
-        return t.view_as(t)
+        return t.clone()  # not a view, which a model could not change in place
 
     @staticmethod
     def backward(ctx, incoming):
         if ctx.channel.rules is not None:
-            raise NoRuleError(f"{ctx.message} has no relevance rule in the rule set '{ctx.channel.rules}'")
+            raise NoRuleError(
+                f"{ctx.message} has no relevance rule in the rule set '{ctx.channel.rules}'; "
+                "methods.register_rule adds one (see 'Rules of your own' in README.md)"
+            )
         return None, None, incoming
 
 

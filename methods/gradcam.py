@@ -18,9 +18,10 @@ class GradCAM:
     as the paper's baseline has it. A map that is nowhere positive is 0 everywhere.
 
     Args:
-        weights: what a head's weight is averaged over. ``row``: the class token's row, prefix tokens left
-            out; the map is that row, min–max scaled over what is left (images). ``matrix``: the whole
-            matrix; it is clamped and min–max scaled as a whole before the class token's row is read (text).
+        weights: what a head's weight is averaged over. ``row``: the row that the model reads (the class
+            token's), prefix tokens left out; the map is that row, min–max scaled over what is left (images).
+            ``matrix``: the whole matrix; it is clamped and min–max scaled as a whole before the row is read
+            (text).
         prefix_tokens: how many leading tokens are no patches; used by ``row`` only.
 
     Raises:
@@ -38,14 +39,16 @@ class GradCAM:
         """Explain ``target`` (batch,), or the predicted class if None; returns (batch, tokens)."""
         tape = Tape.record(forward, inputs)
         (gradient,) = tape.gradient(target, tape.attentions[-1:])
-        attention = tape.attentions[-1].detach()
+        attention, row = tape.attentions[-1].detach(), tape.readout()
         valid = visible(inputs, attention)
         if self.weights == "row":
             valid = valid & (torch.arange(valid.shape[1], device=valid.device) >= self.prefix_tokens)
-            valid, attention, gradient = valid[:, None], attention[:, :, :1], gradient[:, :, :1]
+            valid, attention, gradient = valid[:, None], row[:, None] @ attention, row[:, None] @ gradient
         else:
-            valid = valid[:, :, None] & valid[:, None, :]
+            valid = valid[:, None, :] & (
+                valid[:, :, None] if attention.shape[-2] == attention.shape[-1] else True
+            )
         count = valid.sum(dim=(-2, -1))[:, None, None, None]
         weight = (gradient * valid[:, None]).sum(dim=(-2, -1), keepdim=True) / count
-        cam = (weight * attention).mean(dim=1).clamp(min=0)
-        return min_max(cam, valid)[:, 0]
+        cam = min_max((weight * attention).mean(dim=1).clamp(min=0), valid)
+        return (cam if self.weights == "row" else row @ cam).squeeze(1)

@@ -4,18 +4,29 @@ The kinds are the fields of :class:`methods.rules.RuleSet`. A call whose name is
 has no rule: its true gradient is known to autograd, its relevance is not.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-IDENTITIES = {"gelu", "relu", "tanh", "softmax", "layer_norm"}
+IDENTITIES = {
+    # Functions of one tensor, element by element, and normalisations.
+    *("gelu", "relu", "tanh", "silu", "sigmoid", "leaky_relu", "elu", "mish", "hardswish", "softplus"),
+    *("softmax", "layer_norm", "rms_norm", "neg", "__neg__"),
+}
 
 ADDITIONS = {"add", "__add__", "__radd__"}
-PRODUCTS = {"mul", "__mul__", "__rmul__"}
+SUBTRACTIONS = {"sub", "__sub__", "subtract"}
+PRODUCTS = {"mul", "__mul__", "__rmul__", "multiply"}
 QUOTIENTS = {"div", "__truediv__", "true_divide"}
 MATRIX_PRODUCTS = {"matmul", "__matmul__", "bmm"}
+MEANS = {"mean"}
+# x += y; a call of x.add_(y) as a statement of its own is not one of these (see Tape).
+IN_PLACE = {"add_": "add", "sub_": "sub", "mul_": "mul", "div_": "div"}
 
-CASTS = {"float", "double", "half", "bfloat16"}
+CASTS = {"float", "double", "half", "bfloat16", "type", "type_as"}
 MOVEMENTS = {
     # Autograd sends a gradient exactly where these send the data, so relevance follows by itself.
     *("T", "mT", "H", "mH"),
@@ -24,7 +35,7 @@ MOVEMENTS = {
     *("transpose", "permute", "movedim", "moveaxis", "swapaxes", "swapdims", "adjoint", "t"),
     *("cat", "concat", "concatenate", "stack", "unbind", "chunk", "split", "tensor_split"),
     *("expand", "expand_as", "broadcast_to", "repeat", "repeat_interleave", "flip", "roll"),
-    *("clone", "contiguous", "to", "type_as", *CASTS),
+    *("clone", "contiguous", "to", *CASTS),
     *("masked_fill", "pad"),
 }
 
@@ -33,10 +44,14 @@ _PARAMETERS = {
     "linear": ("input", "weight", "bias"),
     "conv2d": ("input", "weight", "bias", "stride", "padding", "dilation", "groups"),
     "layer_norm": ("input",),
+    "rms_norm": ("input",),
     "matmul": ("input", "other"),
+    "bmm": ("input", "mat2"),
     "add": ("input", "other"),
+    "sub": ("input", "other"),
     "mul": ("input", "other"),
     "div": ("input", "other"),
+    "mean": ("input", "dim", "keepdim"),
 }
 
 
@@ -85,3 +100,30 @@ def scaled_dot_product_attention(
     elif attn_mask is not None:
         scores = scores + attn_mask
     return F.softmax(scores, dim=-1) @ value
+
+
+def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """``torch.baddbmm`` written out: a product of matrices and a sum."""
+    product = batch1 @ batch2
+    return (product if alpha == 1 else product * alpha) + (input if beta == 1 else input * beta)
+
+
+# Calls that are run as several, each of which has a rule, or whose parts the tape must see.
+WRITTEN_OUT = {
+    "scaled_dot_product_attention": scaled_dot_product_attention,
+    "baddbmm": baddbmm,
+}
+
+
+@contextmanager
+def looked_into() -> Iterator[None]:
+    """Let ``F.multi_head_attention_forward`` run in sight of a mode that it has just been handed to.
+
+    It is written in Python and hands itself over as a whole before it starts; this time it must not.
+    """
+    hands_over = F.has_torch_function
+    F.has_torch_function = lambda _: False
+    try:
+        yield
+    finally:
+        F.has_torch_function = hands_over

@@ -10,7 +10,7 @@ from methods.tape import Forward, Inputs, Tape
 
 @dataclass(frozen=True)
 class PartialLRP:
-    """E_h[(R^(B))⁺], the class token's row: relevance propagated to the last block's attention only.
+    """E_h[(R^(B))⁺], the row that the model reads: relevance propagated to the last block's attention only.
 
     Voita et al., "Analyzing Multi-Head Self-Attention", ACL 2019 (arXiv 1905.09418), as the paper's
     baseline has it: the older rules, and the clamp before the mean over heads.
@@ -27,4 +27,4 @@ class PartialLRP:
         """Explain ``target`` (batch,), or the predicted class if None; returns (batch, tokens)."""
         tape = Tape.record(forward, inputs, dtype=self.dtype)
         (relevance,) = tape.relevance(target, tape.attentions[-1:], self.rules)
-        return relevance.clamp(min=0).mean(dim=1)[:, 0]
+        return (tape.readout() @ relevance.clamp(min=0).mean(dim=1)).squeeze(1)

@@ -13,8 +13,8 @@ from methods.tape import Forward, Inputs, Tape
 class Rollout:
     """Attention multiplied through the blocks, with the skip connections as an identity.
 
-    Â^(b) = rownormalise(I + E_h A^(b)), and the map is the class token's row of Â^(B) · … · Â^(start).
-    It does not depend on the explained class.
+    Â^(b) = rownormalise(I + E_h A^(b)), and the map is the row of Â^(B) · … · Â^(start) that the model reads
+    (the class token's, see :meth:`methods.tape.Tape.readout`). It does not depend on the explained class.
 
     Abnar & Zuidema, "Quantifying Attention Flow in Transformers", ACL 2020 (arXiv 2005.00928).
 
@@ -29,6 +29,7 @@ class Rollout:
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
         """``target`` is ignored; returns (batch, tokens)."""
-        tape = Tape.record(forward, inputs, backward=False)
+        tape = Tape.record(forward, inputs)
         attentions = blocks(tape.attentions, self.start_layer)
-        return roll_up([a.mean(dim=1) for a in attentions], normalise_rows=True)
+        maps = [a.detach().mean(dim=1) for a in attentions]
+        return roll_up(maps, tape.readout(), normalise_rows=True)

@@ -10,7 +10,7 @@ z^B rule: Montavon et al., Pattern Recognition 65 (2017).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 import torch.nn.functional as F
@@ -60,8 +60,13 @@ def linear_positive(R: Tensor, z: Tensor, x: Tensor, weight: Tensor, *_) -> tupl
     """
     x_pos, x_neg = x.clamp(min=0), x.clamp(max=0)
     w_pos, w_neg = weight.clamp(min=0), weight.clamp(max=0)
-    S = safe_divide(R, F.linear(x_pos, w_pos) + F.linear(x_neg, w_neg))
-    return (x_pos * (S @ w_pos) + x_neg * (S @ w_neg),)
+    S = safe_divide(R, _linear(x_pos, w_pos) + _linear(x_neg, w_neg))
+    return ((x_pos * (S @ w_pos) + x_neg * (S @ w_neg)).sum_to_size(x.shape),)
+
+
+def _linear(x: Tensor, weight: Tensor) -> Tensor:
+    """x Wᵀ, where W may be one matrix or one for each of the leading dimensions."""
+    return F.linear(x, weight) if weight.ndim == 2 else x @ weight.mT
 
 
 def linear_parts(R: Tensor, z: Tensor, x: Tensor, weight: Tensor, *_) -> tuple[Tensor]:
@@ -75,7 +80,7 @@ def linear_parts(R: Tensor, z: Tensor, x: Tensor, weight: Tensor, *_) -> tuple[T
         (x.clamp(min=0), weight.clamp(min=0)),
         (x.clamp(max=0), weight.clamp(max=0)),
     ):
-        shares += x_part * (safe_divide(R, F.linear(x_part, w_part)) @ w_part)
+        shares += (x_part * (safe_divide(R, _linear(x_part, w_part)) @ w_part)).sum_to_size(x.shape)
     return (shares,)
 
 
@@ -85,6 +90,35 @@ def matmul(R: Tensor, z: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     R_u = 0.5 * u * (S @ v.transpose(-2, -1))
     R_v = 0.5 * v * (u.transpose(-2, -1) @ S)
     return R_u, R_v
+
+
+def bilinear(R: Tensor, z: Tensor, *arguments) -> tuple[Tensor, Tensor]:
+    """As :func:`matmul` for whatever is linear in each of two factors, e.g. an ``einsum`` of two tensors.
+
+    R_u = ½ u ⊙ ∂(S · z)/∂u and R_v alike, S = R / z; z still knows how it came from the factors.
+    """
+    factors = [a for a in arguments if isinstance(a, Tensor)]
+    gradients = torch.autograd.grad(z, factors, safe_divide(R, z), retain_graph=True)
+    u, v = (0.5 * factor * gradient for factor, gradient in zip(factors, gradients, strict=True))
+    return u, v
+
+
+def product(R: Tensor, z: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Half of R to each factor of z = u ⊙ v, as in :func:`matmul`: a gate and what passes it share alike."""
+    return (0.5 * R).sum_to_size(u.shape), (0.5 * R).sum_to_size(v.shape)
+
+
+def mean(R: Tensor, z: Tensor, x: Tensor, dim=None, keepdim: bool = False, **_) -> tuple[Tensor]:
+    """Share R among what was averaged in proportion to the positive part, as α = 1, β = 0 does for a layer
+    of equal weights; where nothing is positive, in proportion to the values, so that nothing is lost.
+    """
+    dims = tuple(range(x.ndim)) if dim is None else ((dim,) if isinstance(dim, int) else tuple(dim))
+    if not keepdim:
+        for d in sorted(d % x.ndim for d in dims):
+            R = R.unsqueeze(d)
+    positive = x.clamp(min=0)
+    parts = torch.where(positive.sum(dims, keepdim=True) > 0, positive, x)
+    return (parts * safe_divide(R, parts.sum(dims, keepdim=True)),)
 
 
 def add_proportional(R: Tensor, z: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -146,10 +180,22 @@ class RuleSet:
     name: str
     linear: Rule
     matmul: Rule
+    bilinear: Rule
+    product: Rule
+    mean: Rule
     add: Rule
     shift: Rule
     identity: Rule
     pixels: Rule
+
+    @classmethod
+    def kinds(cls) -> list[str]:
+        """The kinds of operations that have a rule."""
+        return [field.name for field in fields(cls) if field.name != "name"]
+
+    def rule(self, kind: str | Rule) -> Rule:
+        """The rule for a kind of operation; a rule itself stands for itself."""
+        return kind if callable(kind) else getattr(self, kind)
 
     def __str__(self) -> str:
         return self.name
@@ -159,6 +205,9 @@ PROPOSED = RuleSet(
     name="proposed",
     linear=linear_positive,
     matmul=matmul,
+    bilinear=bilinear,
+    product=product,
+    mean=mean,
     add=add_normalised,
     shift=shift,
     identity=identity,

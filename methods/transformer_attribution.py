@@ -13,9 +13,10 @@ from methods.tape import Forward, Inputs, Tape
 class TransformerAttribution:
     """Relevance of attention, weighed by its gradient and rolled up over the blocks.
 
-    Ā^(b) = I + E_h[(∇A^(b) ⊙ R^(b))⁺], C = Ā^(B) · … · Ā^(start), and the map is the class token's row
-    of C, where R^(b) is the relevance that reaches the attention A^(b) of block b under the proposed
-    rules and ∇A^(b) the gradient of the explained logit.
+    Ā^(b) = I + E_h[(∇A^(b) ⊙ R^(b))⁺], C = Ā^(B) · … · Ā^(start), and the map is the row of C that the model
+    reads (the class token's, see :meth:`methods.tape.Tape.readout`), where R^(b) is the relevance that
+    reaches the attention A^(b) of block b under the proposed rules and ∇A^(b) the gradient of the explained
+    logit.
 
     Chefer, Gur & Wolf, "Transformer Interpretability Beyond Attention Visualization", CVPR 2021
     (arXiv 2012.09838), equations 13 and 14.
@@ -46,4 +47,5 @@ class TransformerAttribution:
         if self.use_gradient:
             gradients = tape.gradient(target, attentions)
             maps = [g * r for g, r in zip(gradients, maps, strict=True)]
-        return roll_up([m.clamp(min=0).mean(dim=1) for m in maps], self.normalise_rows)
+        maps = [m.clamp(min=0).mean(dim=1) for m in maps]
+        return roll_up(maps, tape.readout(), self.normalise_rows)

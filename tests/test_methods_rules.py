@@ -78,6 +78,51 @@ def test_matmul(lead):
     torch.testing.assert_close(PROPOSED.matmul(R, u @ v, u, v), slow_matmul(R, u, v), rtol=1e-10, atol=1e-12)
 
 
+def test_linear_with_a_weight_for_each_head():
+    x, w, R = rand(2, 3, 4, 5), rand(3, 6, 5, seed=1), rand(2, 3, 4, 6, seed=2)
+    (ours,) = PROPOSED.linear(R, x @ w.mT, x, w)
+    expected = torch.stack([slow_linear(R[:, h], x[:, h], w[h], together=True) for h in range(3)], dim=1)
+    torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_bilinear_is_matmul_whatever_the_indices():
+    u, v, R = rand(2, 3, 5, seed=1), rand(2, 5, 4, seed=2), rand(2, 3, 4, seed=4)
+    R_u, R_v = slow_matmul(R, u, v)
+    v = v.permute(1, 2, 0).requires_grad_()  # (j, k, batch)
+    u.requires_grad_()
+    z = torch.einsum("bij,jkb->bik", u, v)
+    ours = PROPOSED.bilinear(R, z, "bij,jkb->bik", u, v)
+    torch.testing.assert_close(ours, (R_u, R_v.permute(1, 2, 0)), rtol=1e-10, atol=1e-12)
+
+
+def test_product_gives_half_to_each_factor():
+    gate, x, R = rand(2, 1, 4), rand(2, 3, 4, seed=1), rand(2, 3, 4, seed=2)
+    R_gate, R_x = PROPOSED.product(R, gate * x, gate, x)
+    torch.testing.assert_close(R_x, R / 2)
+    torch.testing.assert_close(R_gate[:, 0], sum(R[:, token] for token in range(3)) / 2)
+
+
+@pytest.mark.parametrize(
+    ("dim", "keepdim"), [(1, False), (1, True), ((1, 2), False), (-1, False), (None, False)]
+)
+def test_mean_shares_by_the_positive_part(dim, keepdim):
+    x = rand(2, 3, 4)
+    x[0, :, 0] = -x[0, :, 0].abs()  # nothing positive over dimension 1
+    z = x.mean() if dim is None else x.mean(dim, keepdim=keepdim)
+    R = rand(*z.shape, seed=2) if z.ndim else torch.tensor(0.7, dtype=torch.float64)
+    (ours,) = PROPOSED.mean(R, z, x, dim, keepdim)
+    dims = {d % 3 for d in ((0, 1, 2) if dim is None else (dim,) if isinstance(dim, int) else dim)}
+    whole = R if keepdim else R.reshape([1 if d in dims else size for d, size in enumerate(x.shape)])
+    expected = torch.zeros_like(x)
+    for i in indices(x):
+        group = [j for j in indices(x) if all(d in dims or i[d] == j[d] for d in range(3))]
+        values = [x[j].item() for j in group]
+        parts = [max(value, 0.0) for value in values] if max(values) > 0 else values
+        at = tuple(0 if d in dims else i[d] for d in range(3))
+        expected[i] = parts[group.index(i)] * divide(whole[at].item(), math.fsum(parts))
+    torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-12)
+
+
 def slow_add(R, u, v):
     """u ⊙ R / z and v ⊙ R / z, the relevance of z first passing through z ⊙ R / z as the reference's does."""
     R_u, R_v = torch.zeros_like(R), torch.zeros_like(R)
