@@ -45,6 +45,9 @@ sweep: setup ## any sweep: make sweep SUITE=... ARGS='task=segmentation method=l
 finetune-movies: setup ## fine-tune the paper's text classifier on ERASER movies (ARGS='start=... output=...')
 	$(BIN)/python -m bench.finetune $(ARGS)
 
+models: setup ## check the model families and write results/models.md
+	$(BIN)/python -m bench.compatibility
+
 train-embedded: setup ## train the two embedded checkpoints again
 	$(BIN)/python -m bench.embedded.train
 
@@ -58,4 +61,4 @@ lint: setup ## check style
 clean: ## remove .venv, generated data and per-sample rows; tables stay
 	rm -rf .venv data/embedded results/*/cells outputs multirun wandb .pytest_cache .ruff_cache *.egg-info
 
-.PHONY: help setup tables table1 table2 figure4 ablation sweep finetune-movies train-embedded test lint clean
+.PHONY: help setup tables table1 table2 figure4 ablation sweep finetune-movies models train-embedded test lint clean

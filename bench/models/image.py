@@ -29,8 +29,8 @@ class ImageModel:
         prefix_tokens: how many tokens stand before those of the patches.
 
     Raises:
-        BenchError: if there is no such model, its weights cannot be had or do not fit, or its logits do not
-            come from a class token, which the methods read.
+        BenchError: if there is no such model, its weights cannot be had or do not fit, or it is no Vision
+            Transformer.
     """
 
     def __init__(
@@ -65,10 +65,10 @@ class ImageModel:
                 f"model.architecture: no weights of {architecture} to be had from the hub "
                 f"({type(e).__name__}); download them and give model.checkpoint=<file>"
             ) from e
-        if getattr(self.module, "global_pool", None) != "token" or not hasattr(self.module, "patch_embed"):
+        if not hasattr(getattr(self.module, "patch_embed", None), "grid_size"):
             raise BenchError(
-                f"model.architecture: {architecture} is no Vision Transformer that reads a class token "
-                f"(global_pool={getattr(self.module, 'global_pool', None)!r}); the methods read it too"
+                f"model.architecture: {architecture} is no Vision Transformer: it does not cut images into a "
+                "grid of patches that stay tokens to the end (results/models.md lists families that work)"
             )
         if checkpoint is not None:
             load_weights(self.module, checkpoint, architecture)
@@ -78,7 +78,7 @@ class ImageModel:
         self.interpolation = config["interpolation"]
         self.mean, self.std = mean or config["mean"], std or config["std"]
         self.grid = tuple(self.module.patch_embed.grid_size)
-        self.prefix_tokens = self.module.num_prefix_tokens
+        self.prefix_tokens = getattr(self.module, "num_prefix_tokens", 0)
         self.classes = self.module.num_classes
         self.checksum = checksum(self.module)
         self.device = torch.device("cpu")
