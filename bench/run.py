@@ -6,6 +6,7 @@ import random
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import is_dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 
-from bench import tracking
+from bench import sanity, tracking
 from bench.config import build
 from bench.errors import BenchError
 from bench.store import Cell, is_embedded
+from bench.tasks import Oracle
 
 PACKAGES = (
     "transformer-explanation-bench",
@@ -41,7 +43,7 @@ def run(config: dict[str, Any]) -> dict[str, float] | None:
     """
     _check(config)
     cell = Cell(config)
-    if cell.is_done() and not config["rerun"]:
+    if cell.is_done() and not config["rerun"] and _looked_into(config, cell):
         print(f"{cell}: done already ({cell.record_file})")
         return None
     method, task = build("method", config["method"]), build("task", config["task"])
@@ -62,7 +64,10 @@ def _computed(config: dict[str, Any], method, task) -> tuple[pd.DataFrame, dict[
     dataset = _dataset(config)
     model = build("model", config["model"]).to(device_of(config["device"]))
     task.check(model, dataset)
-    _check_prefix_tokens(method, model)
+    method = _fitted(method, model, config["method"])
+    found: dict[str, float] = {}
+    if (config["sanity"] or sanity.is_reduced(method)) and not isinstance(method, Oracle):
+        method = sanity.Checked(method, thorough=config["sanity"], found=found)
     started = time.time()
     batches = [
         task.rows(model, method, samples, config["explained"])
@@ -73,8 +78,14 @@ def _computed(config: dict[str, Any], method, task) -> tuple[pd.DataFrame, dict[
         "device": str(model.device),
         "seconds": round(time.time() - started, 3),
         "versions": used,
+        "sanity": {"thorough": config["sanity"], **found},
     }
     return pd.concat(batches, ignore_index=True), origin
+
+
+def _looked_into(config: dict[str, Any], cell: Cell) -> bool:
+    """Whether the maps of a finished cell were looked at as far as is asked for."""
+    return not config["sanity"] or cell.result().record.get("sanity", {}).get("thorough", False)
 
 
 def _twin(config: dict[str, Any], method) -> tuple[pd.DataFrame, dict[str, Any]] | None:
@@ -86,12 +97,15 @@ def _twin(config: dict[str, Any], method) -> tuple[pd.DataFrame, dict[str, Any]]
     twin = Cell(config | {"explained": other})
     if getattr(method, "class_specific", True) or config["rerun"] or not twin.is_done():
         return None
+    if not _looked_into(config, twin):
+        return None
     result = twin.result()
     rows = result.rows
     classes = {"predicted": "predicted", "target": "label"}[config["explained"]]
     if classes not in rows or rows[classes].isna().any():
         return None
-    origin = {key: result.record[key] for key in ("checkpoint_sha256", "device", "versions")}
+    carried = ("checkpoint_sha256", "device", "versions", "sanity")
+    origin = {key: result.record[key] for key in carried if key in result.record}
     return rows.assign(explained_class=rows[classes]), origin | {
         "seconds": 0.0,
         "rows_of": twin.rows_file.name,
@@ -120,13 +134,16 @@ def _check(config: dict[str, Any]) -> None:
     tracking.check(config["wandb"])
 
 
-def _check_prefix_tokens(method, model) -> None:
-    expected = getattr(model, "prefix_tokens", None)
-    given = getattr(method, "prefix_tokens", expected)
-    if None not in (expected, given) and given != expected:
-        raise BenchError(
-            f"method.prefix_tokens={given}: the model has {expected}; set +method.prefix_tokens={expected}"
-        )
+def _fitted(method, model, given: dict[str, Any]):
+    """The method, told how many tokens before the patches the model has, if it asks and was not told."""
+    tokens = getattr(model, "prefix_tokens", None)
+    if tokens is None or not hasattr(method, "prefix_tokens"):
+        return method
+    if "prefix_tokens" not in given and is_dataclass(method):
+        return replace(method, prefix_tokens=tokens)
+    if method.prefix_tokens != tokens:
+        raise BenchError(f"method.prefix_tokens={method.prefix_tokens}: the model has {tokens}")
+    return method
 
 
 def _dataset(config: dict[str, Any]):

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench import sanity
 from bench.config import configuration, fingerprint
 from bench.errors import BenchError
 from bench.layout import latex, ordered, shown
@@ -83,6 +84,7 @@ class Part:
     config: dict[str, Any]
     result: Result
     measured: pd.DataFrame
+    warnings: Sequence[str]
 
 
 def table(config: dict[str, Any]) -> Table:
@@ -123,6 +125,7 @@ def _table(name: str, configs: Sequence[dict[str, Any]], belongs: Callable[[str]
     if standard and (folder / f"{name}.md").exists():
         # What a person wrote about this table is kept apart, so that making it again does not lose it.
         footnotes.append((folder / f"{name}.md").read_text().strip())
+    footnotes += [warning for part in parts for warning in part.warnings]
     identity = [(Cell(c).conditions, protocol_of(c)) for c in configs]
     return Table(
         name=name if standard else f"{name}--{fingerprint(identity)}",
@@ -144,7 +147,13 @@ def _part(config: dict[str, Any], belongs: Callable[[str], bool]) -> Part:
     ablated = {r.record["config"]["explained"] for r in found if r.record["method"]["name"] in ABLATIONS}
     if ablated:
         found = [r for r in found if r.record["config"]["explained"] in ablated]
-    return Part(config, found[0], ordered(numbers(config, found)))
+    warned = [(r.record, sanity.warnings(r.record.get("sanity", {}))) for r in found]
+    warnings = [
+        f"**Warning** for {record['method']['name']} ({record['config']['explained']}): {'; '.join(texts)}."
+        for record, texts in warned
+        if texts
+    ]
+    return Part(config, found[0], ordered(numbers(config, found)), warnings)
 
 
 def _is_standard(config: dict[str, Any]) -> bool:

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from bench.errors import BenchError
-from methods import NoAttentionError, NoRuleError
+from methods import NoAttentionError, NoRuleError, RefusedError
 from metrics import Metric, Statistic
 
 Explained = Literal["predicted", "target"]
-KNOWN = (NoAttentionError, NoRuleError)
+KNOWN = (NoAttentionError, NoRuleError, RefusedError)
 
 
 class Task(Protocol):
@@ -69,6 +69,7 @@ def explain(
         relevance = method(forward, inputs, target)
     except ValueError as e:
         # What our methods raise for settings and models they cannot handle. A user's own may have a bug.
+        method = getattr(method, "method", method)  # within bench.sanity.Checked
         if not type(method).__module__.startswith("methods.") and not isinstance(e, KNOWN):
             raise
         raise BenchError(f"method: {e}") from e
