@@ -48,7 +48,10 @@ class Own:
         (["explained=both"], r"explained=both: expected predicted or target"),
         (["seed=abc"], r"seed=abc: expected a whole number"),
         (["num_workers=-1"], r"num_workers=-1"),
-        (["method=lrp", "method.dtype=float31"], r"dtype='float31': expected 'float64' or 'float32'"),
+        (
+            ["method=lrp", "method.dtype=float31"],
+            r"dtype='float31': expected one of float64, float32",
+        ),
         (["method=gradcam", "+method.prefix_tokens=2"], r"prefix_tokens=2: the model has 1"),
         (
             ["method=custom", "method._target_=tests.test_bad_input.Own.nothing"],

@@ -8,7 +8,7 @@ import torch
 
 from bench.errors import BenchError
 from bench.run import run
-from bench.sanity import Checked, warnings
+from bench.sanity import EVERY, Checked, warnings
 from bench.store import Cell
 from bench.tables import table
 from methods import LRP, GradCAM, RawAttention, TransformerAttribution
@@ -93,8 +93,25 @@ def test_the_deviation_of_a_reduced_precision_is_always_reported(dtype, vit, ima
     exact = TransformerAttribution(start_layer=0)(vit, images, target)
     expected = ((maps - exact).norm(dim=1) / exact.norm(dim=1)).max().item()
     assert checked.found == {"deviation": pytest.approx(expected)}
-    checked(vit, 2 * images, target)  # the first batch only
-    assert checked.found == {"deviation": pytest.approx(expected)}
+
+
+@dataclass(frozen=True)
+class Rough:
+    """Off by the inputs themselves, if not computed in float64."""
+
+    dtype: str = "float32"
+
+    def __call__(self, forward, inputs, target):
+        return torch.ones(2, 1) + (inputs if self.dtype != "float64" else 0)
+
+
+def test_one_batch_in_eight_is_computed_in_float64_too():
+    checked = Checked(Rough(), thorough=False)
+    found = []
+    for error in range(1, EVERY + 2):
+        checked(None, torch.full((2, 1), float(error)), None)
+        found.append(checked.found["deviation"])
+    assert found == [1] * EVERY + [EVERY + 1]
 
 
 SUITE = ("explained=predicted", "method=gradcam")
