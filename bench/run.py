@@ -20,6 +20,7 @@ from tqdm import tqdm
 from bench import sanity, tracking
 from bench.config import build
 from bench.errors import BenchError
+from bench.memory import keep_freed_memory
 from bench.store import Cell, is_embedded
 from bench.tasks import Oracle
 
@@ -60,6 +61,7 @@ def run(config: dict[str, Any]) -> dict[str, float] | None:
 def _computed(config: dict[str, Any], method, task) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The rows of all samples, and what they were computed with."""
     used = versions()
+    keep_freed_memory()
     seed_everything(config["seed"])
     dataset = _dataset(config)
     model = build("model", config["model"]).to(device_of(config["device"]))

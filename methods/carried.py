@@ -116,7 +116,9 @@ class Carried(torch.autograd.Function):
     def backward(ctx, incoming):
         carriers = [i for i, a in enumerate(ctx.args) if carries(a)]
         inputs = [ctx.args[i] for i in carriers]
-        if ctx.channel.rules is None:
+        if ctx.kind == "linear" and ctx.args[1].ndim == 2:
+            shares = _by_rows(ctx, incoming)
+        elif ctx.channel.rules is None:
             shares = torch.autograd.grad(ctx.result, inputs, incoming, retain_graph=True)
         else:
 
@@ -128,6 +130,39 @@ class Carried(torch.autograd.Function):
         for i, share in zip(carriers, shares, strict=True):
             outgoing[i] = share
         return None, None, None, None, *outgoing
+
+
+def _by_rows(ctx, incoming: Tensor) -> tuple[Tensor]:
+    """What a linear layer hands on, computed for those rows alone that receive something.
+
+    In the last block that is the class token's row, if the logits are read from it.
+    """
+    x, weight, *bias = ctx.args
+    x, z, arriving = x.detach().flatten(0, -2), ctx.result.detach().flatten(0, -2), incoming.flatten(0, -2)
+    rows = _live_rows(arriving)
+    some = rows is not None
+    if some:
+        x, z, arriving = x[rows], z[rows], arriving[rows]
+    if ctx.channel.rules is None:
+        share = arriving @ weight
+    else:
+
+        def call(rule):
+            return rule(arriving, z, x, weight, *bias)
+
+        (share,) = ctx.channel.shares(ctx.kind, arriving, [x], call)
+    if some:
+        share = share.new_zeros(ctx.args[0].shape).flatten(0, -2).index_copy_(0, rows, share)
+    return (share.view(ctx.args[0].shape),)
+
+
+def _live_rows(arriving: Tensor) -> Tensor | None:
+    """The rows of a matrix that are not all 0; None if they are most of them."""
+    for part in (arriving[:, :8], arriving):  # a few columns tell nearly always that there is nothing to save
+        live = (part != 0).any(dim=1)
+        if 2 * live.sum() >= len(live):
+            return None
+    return live.nonzero()[:, 0]
 
 
 class NoRule(torch.autograd.Function):

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -76,6 +77,35 @@ def test_matmul(lead):
     u, v = rand(*lead, 3, 5, seed=1), rand(*lead, 5, 4, seed=2)
     R = rand(*lead, 3, 4, seed=4)
     torch.testing.assert_close(PROPOSED.matmul(R, u @ v, u, v), slow_matmul(R, u, v), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_an_output_without_positive_contribution_gives_nothing(dtype):
+    """Though rounding leaves something where x W and |x| |W| should cancel."""
+    x, w = rand(64, 48, zeros=False).to(dtype), rand(32, 48, seed=1, zeros=False).to(dtype)
+    w[5] = -w[5].abs()
+    R = torch.zeros(64, 32, dtype=dtype)
+    R[:, 5] = 1
+    (ours,) = PROPOSED.linear(R, F.linear(x.abs(), w), x.abs(), w)
+    assert ours.abs().max() == 0
+
+
+def test_only_rows_that_receive_relevance_are_computed():
+    seen = []
+
+    def observed(R, z, x, weight, *bias):
+        seen.append(len(R) if R.ndim == 2 else R.shape)
+        return PROPOSED.linear(R, z, x, weight, *bias)
+
+    def relevance(rules):
+        tape = Tape.record(Model(lambda m, x: m.branch(x)).double().eval(), TOKENS, dtype="float64")
+        return tape.relevance(None, [tape.entry], rules)[0]
+
+    ours = relevance(replace(PROPOSED, linear=observed))
+    # The head of two samples, the branch of their first tokens of four, and all tokens below the attention.
+    assert seen[:2] == [2, 2]
+    assert seen[-1] == TOKENS[..., 0].numel()
+    assert (ours.flatten(1) != 0).any(dim=1).all()
 
 
 def test_linear_with_a_weight_for_each_head():
