@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from bench.config import PROJECT
 from bench.families import FAMILIES, SMALL, TINY, Example, Family
+from bench.sanity import conservation
 from methods import LRP, GradCAM, PartialLRP, RawAttention, Rollout, TransformerAttribution
 from methods.rules import PROPOSED
 from methods.tape import Tape
@@ -62,7 +63,9 @@ def verdict(family: Family) -> Verdict:
         return Verdict(refused)
     method = METHODS["transformer attribution"]
     maps = [method(e.forward, e.inputs) for e in examples]
-    lost, dropped = conservation(example)
+    lost, dropped = conservation(
+        Tape.record(example.forward, example.inputs, dtype="float64"), None, PROPOSED
+    )
     smaller = {d: replace(method, dtype=d)(example.forward, example.inputs) for d in SMALLER}
     return Verdict(
         refused,
@@ -99,16 +102,6 @@ def logits_error(example: Example) -> float:
     with torch.no_grad():
         expected = example.forward(example.inputs)
     return difference(Tape.record(example.forward, example.inputs, dtype="float64").logits, expected)
-
-
-def conservation(example: Example) -> tuple[float, float]:
-    """The relevance that operations lose or gain, and that which constants take, per sample."""
-    tape = Tape.record(example.forward, example.inputs, dtype="float64")
-    entries = tape.audit(None, tape.attentions[:1], PROPOSED)
-    losses = [(e.kind, e.received - e.handed_on) for e in entries]
-    batch = len(tape.logits)
-    lost = sum(abs(loss) for kind, loss in losses if kind != "shift") / batch
-    return lost, sum(loss for kind, loss in losses if kind == "shift") / batch
 
 
 def difference(ours: Tensor, expected: Tensor) -> float:

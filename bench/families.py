@@ -196,6 +196,8 @@ class TorchAttention(TorchEncoder):
 
 
 VIT = "vit_base_patch16_224"
+# The arguments that models of a fixed size do not take.
+FIXED = dict.fromkeys(("img_size", "patch_size", "embed_dim", "depth", "num_heads"))
 FAMILIES = (
     _timm("ViT", VIT),
     _timm("DeiT", "deit_tiny_patch16_224"),
@@ -225,13 +227,13 @@ FAMILIES = (
         "hierarchical attention, fewer keys than queries (PVT v2)",
         "pvt_v2_b0",
         (64, 64),
-        **{"img_size": None, "patch_size": None, "embed_dim": None, "depth": None, "num_heads": None},
+        **FIXED,
     ),
     _timm(
         "linear attention (EfficientViT)",
         "efficientvit_b0",
         (64, 64),
-        **{"img_size": None, "patch_size": None, "embed_dim": None, "depth": None, "num_heads": None},
+        **FIXED,
     ),
     _timm("cross-covariance attention (XCiT)", "xcit_nano_12_p16_224", (32, 32), patch_size=None),
     _transformers("BERT", "BertForSequenceClassification"),

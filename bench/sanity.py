@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from methods.rules import RuleSet
 from methods.tape import Tape
 
 # What is looked at: beyond which number a table warns, and how.
@@ -68,9 +69,8 @@ class Checked:
             self._add("same_for_another_class", int(((_distance(another, relevance) < 1e-9) & nonzero).sum()))
         if hasattr(self.method, "rules"):
             tape = Tape.record(forward, inputs, dtype="float64")
-            entries = tape.audit(target, tape.attentions[:1], self.method.rules)
-            lost = sum(abs(e.received - e.handed_on) for e in entries if e.kind != "shift")
-            self._raise_to("conservation_error", lost / len(target))
+            lost, _ = conservation(tape, target, self.method.rules)
+            self._raise_to("conservation_error", lost)
             self._raise_to("logits_error", float(_distance(tape.logits.detach(), logits).max()))
         return relevance
 
@@ -79,6 +79,18 @@ class Checked:
 
     def _raise_to(self, name: str, value: float) -> None:
         self.found[name] = max(self.found.get(name, 0.0), value)
+
+
+def conservation(tape: Tape, target: Tensor | None, rules: RuleSet) -> tuple[float, float]:
+    """The relevance that operations lose or gain down to the first attention, and that which constants take.
+
+    Per sample, of the 1 that is put on the logit.
+    """
+    entries = tape.audit(target, tape.attentions[:1], rules)
+    losses = [(e.kind, e.received - e.handed_on) for e in entries]
+    batch = len(tape.logits)
+    lost = sum(abs(loss) for kind, loss in losses if kind != "shift") / batch
+    return lost, sum(loss for kind, loss in losses if kind == "shift") / batch
 
 
 def is_reduced(method: Callable) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from methods.rules import RuleSet
@@ -49,20 +50,23 @@ class Channel:
         """What an operation returned, in the type that relevance is computed in."""
         return result if self.precision is None else result.float()
 
-    def shares(self, kind: Kind, incoming: Tensor, inputs: Sequence[Tensor], call: Callable) -> tuple:
+    def shares(
+        self, kind: Kind, inputs: Sequence[Tensor], incoming: Tensor, result: Tensor, /, *arguments, **options
+    ) -> tuple:
         """What the rule for an operation gives to those of its inputs that carry relevance.
 
         Args:
             kind: of the operation.
-            incoming: the relevance of its output.
             inputs: those that carry relevance, in order.
-            call: calls the rule with the operation's output and arguments.
+            incoming: the relevance of the operation's output.
+            result: that output.
+            arguments: what the operation was called with, and ``options``.
 
         Raises:
             ValueError: if a rule, which may be a user's own, does not give each of them its share.
         """
         rule = self.rules.rule(kind)
-        shares = call(rule)
+        shares = rule(incoming, result, *arguments, **options)
         given = [tuple(share.shape) for share in shares] if isinstance(shares, tuple) else type(shares)
         if given != (expected := [tuple(t.shape) for t in inputs]):
             raise ValueError(
@@ -90,11 +94,7 @@ class Spliced(torch.autograd.Function):
     def backward(ctx, incoming):
         if ctx.channel.rules is None:
             return None, None, incoming, None
-
-        def call(rule):
-            return rule(incoming, ctx.output, ctx.x)
-
-        return None, None, None, *ctx.channel.shares(ctx.kind, incoming, [ctx.x], call)
+        return None, None, None, *ctx.channel.shares(ctx.kind, [ctx.x], incoming, ctx.output, ctx.x)
 
 
 class Carried(torch.autograd.Function):
@@ -109,23 +109,19 @@ class Carried(torch.autograd.Function):
                 for a, needed in zip(args, ctx.needs_input_grad[4:], strict=True)
             ]
             ctx.result = channel.stored(function(*ctx.args, **kwargs))
-        ctx.channel, ctx.kind, ctx.kwargs = channel, kind, kwargs
+        ctx.channel, ctx.kind, ctx.function, ctx.kwargs = channel, kind, function, kwargs
         return ctx.result.detach()
 
     @staticmethod
     def backward(ctx, incoming):
         carriers = [i for i, a in enumerate(ctx.args) if carries(a)]
         inputs = [ctx.args[i] for i in carriers]
-        if ctx.kind == "linear" and ctx.args[1].ndim == 2:
+        if ctx.function is F.linear:  # not by its kind, which users may give to other functions
             shares = _by_rows(ctx, incoming)
         elif ctx.channel.rules is None:
             shares = torch.autograd.grad(ctx.result, inputs, incoming, retain_graph=True)
         else:
-
-            def call(rule):
-                return rule(incoming, ctx.result, *ctx.args, **ctx.kwargs)
-
-            shares = ctx.channel.shares(ctx.kind, incoming, inputs, call)
+            shares = ctx.channel.shares(ctx.kind, inputs, incoming, ctx.result, *ctx.args, **ctx.kwargs)
         outgoing = [None] * len(ctx.args)
         for i, share in zip(carriers, shares, strict=True):
             outgoing[i] = share
@@ -146,11 +142,7 @@ def _by_rows(ctx, incoming: Tensor) -> tuple[Tensor]:
     if ctx.channel.rules is None:
         share = arriving @ weight
     else:
-
-        def call(rule):
-            return rule(arriving, z, x, weight, *bias)
-
-        (share,) = ctx.channel.shares(ctx.kind, arriving, [x], call)
+        (share,) = ctx.channel.shares(ctx.kind, [x], arriving, z, x, weight, *bias, **ctx.kwargs)
     if some:
         share = share.new_zeros(ctx.args[0].shape).flatten(0, -2).index_copy_(0, rows, share)
     return (share.view(ctx.args[0].shape),)

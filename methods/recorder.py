@@ -179,13 +179,14 @@ class Recorder(TorchFunctionMode):
         if name == "addmm" and not carries(args[0]) and not carries(args[2]) and not kwargs:
             return "linear", F.linear, (args[1], args[2].mT, args[0])
         if name == "linear" and not carries(args[1]):
-            return "linear", function, args
+            return "linear", F.linear, args
         if name == "conv2d" and args[0] is self.entry:
             return "pixels", function, args
         if name in ops.MATRIX_PRODUCTS and both:
             return "matmul", torch.matmul, args
         if name in ops.MATRIX_PRODUCTS and carries(args[0]) and min(args[0].ndim, args[1].ndim) > 1:
-            return "linear", _times_transposed, (args[0], args[1].mT)
+            times = F.linear if args[1].ndim == 2 else _times_transposed
+            return "linear", times, (args[0], args[1].mT)
         if name == "einsum" and len(args) == 3 and carries(args[1]) and carries(args[2]):
             return "bilinear", function, args
         if name in ops.MEANS:

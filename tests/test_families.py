@@ -7,8 +7,11 @@ import pytest
 import torch
 
 import bench  # noqa: F401
-from bench.compatibility import METHODS, conservation, difference, double, logits_error, refusal, table
+from bench.compatibility import METHODS, difference, double, logits_error, refusal, table
 from bench.families import CLASSES, FAMILIES, TINY
+from bench.sanity import conservation
+from methods.rules import PROPOSED
+from methods.tape import Tape
 
 ROLLED_UP = ("transformer attribution", "rollout")
 REFUSED = {  # by which methods, and why
@@ -64,7 +67,8 @@ def one_of(inputs, index):
 @pytest.mark.parametrize("family", WORKING, ids=ids)
 def test_relevance_is_kept(family):
     """But for what constants take that are added on the way."""
-    lost, _ = conservation(double(family.build(TINY, family.variants[0])))
+    example = double(family.build(TINY, family.variants[0]))
+    lost, _ = conservation(Tape.record(example.forward, example.inputs, dtype="float64"), None, PROPOSED)
     # SigLIP's learned query is a layer of 8 inputs here: where none of them contributes positively, α = 1 has
     # nobody to give an output's relevance to.
     assert lost < (1e-3 if "SigLIP" in family.name else 1e-6)

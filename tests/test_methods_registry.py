@@ -6,9 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import methods.registry
-from bench.compatibility import conservation
 from bench.config import PROJECT
-from bench.families import Example
+from bench.sanity import conservation
 from methods import LRP, NoRuleError, TransformerAttribution, register_rule
 from methods.rules import OLDER, PROPOSED, safe_divide
 from methods.tape import Tape
@@ -46,6 +45,16 @@ def test_a_function_gets_a_kind_by_its_name(rules):
     register_rule("celu", "identity")
     same = relevance(lambda m, x: F.elu(m.branch(x)), rules)  # CELU is ELU for α = 1
     torch.testing.assert_close(relevance(lambda m, x: F.celu(m.branch(x)), rules), same)
+
+
+def test_the_kind_of_a_function_says_nothing_about_its_gradient():
+    register_rule("matmul", "linear")
+    model = Model(lambda m, x: torch.matmul(x, m.weight)).double().eval().requires_grad_(False)
+    tape = Tape.record(model, TOKENS, dtype="float64")
+    (ours,) = tape.gradient(None, [tape.entry])
+    tokens = TOKENS.double().requires_grad_()
+    (expected,) = torch.autograd.grad(model(tokens).amax(dim=1).sum(), tokens)
+    torch.testing.assert_close(ours, expected)
 
 
 def test_a_rule_that_answers_for_another_number_of_inputs_is_named():
@@ -115,7 +124,7 @@ def test_the_example_of_the_guide(images):
     assert str(error.value).startswith(quoted)
     exec(guide.partition("```python")[2].partition("```")[0], {})
     assert TransformerAttribution()(vit, images).std() > 0
-    lost, _ = conservation(Example(vit.double(), images.double(), vit))
+    lost, _ = conservation(Tape.record(vit.double(), images, dtype="float64"), None, PROPOSED)
     assert lost < 1e-6
 
 
