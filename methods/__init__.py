@@ -3,7 +3,8 @@
 ``forward(inputs) -> logits (batch, classes)`` is any callable around an unmodified model in eval mode,
 ``inputs`` a tensor or a mapping of tensors, ``target`` the explained classes (batch,) or None for the
 predicted ones. The answer is (batch, tokens), prefix tokens included, or (batch, height, width) from
-methods that reach pixels. A method whose map does not depend on the target says ``class_specific = False``,
+methods that reach pixels. Several classes of each sample, ``target`` (batch, classes), share one forward
+pass, and the answer has the classes as its second dimension. A method whose map does not depend on the target says ``class_specific = False``,
 so that one run serves every target.
 """
 

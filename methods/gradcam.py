@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from methods.attention import min_max, visible
+from methods.classes import for_each_class
 from methods.tape import Forward, Inputs, Tape
 
 
@@ -36,19 +37,28 @@ class GradCAM:
             raise ValueError(f"weights={self.weights!r}: expected 'row' or 'matrix'")
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
-        """Explain ``target`` (batch,), or the predicted class if None; returns (batch, tokens)."""
+        """Explain ``target`` (batch,), or the predicted class if None; returns (batch, tokens).
+
+        A ``target`` of (batch, classes) is explained class by class; returns (batch, classes, tokens).
+        """
         tape = Tape.record(forward, inputs)
-        (gradient,) = tape.gradient(target, tape.attentions[-1:])
         attention, row = tape.attentions[-1].detach(), tape.readout()
         valid = visible(inputs, attention)
-        if self.weights == "row":
+        by_row = self.weights == "row"
+        if by_row:
             valid = valid & (torch.arange(valid.shape[1], device=valid.device) >= self.prefix_tokens)
-            valid, attention, gradient = valid[:, None], row[:, None] @ attention, row[:, None] @ gradient
+            valid, attention = valid[:, None], row[:, None] @ attention
         else:
             valid = valid[:, None, :] & (
                 valid[:, :, None] if attention.shape[-2] == attention.shape[-1] else True
             )
         count = valid.sum(dim=(-2, -1))[:, None, None, None]
-        weight = (gradient * valid[:, None]).sum(dim=(-2, -1), keepdim=True) / count
-        cam = min_max((weight * attention).mean(dim=1).clamp(min=0), valid)
-        return (cam if self.weights == "row" else row @ cam).squeeze(1)
+
+        def explain(target: Tensor | None) -> Tensor:
+            (gradient,) = tape.gradient(target, tape.attentions[-1:])
+            gradient = row[:, None] @ gradient if by_row else gradient
+            weight = (gradient * valid[:, None]).sum(dim=(-2, -1), keepdim=True) / count
+            cam = min_max((weight * attention).mean(dim=1).clamp(min=0), valid)
+            return (cam if by_row else row @ cam).squeeze(1)
+
+        return for_each_class(target, explain)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from methods.classes import for_each_class
 from methods.rules import DTYPE, OLDER, RuleSet
 from methods.tape import Forward, Inputs, Tape
 
@@ -24,11 +25,16 @@ class LRP:
     dtype: str = DTYPE
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
-        """Explain ``target`` (batch,), or the predicted class if None.
+        """Explain ``target`` (batch,) or (batch, classes), or the predicted class if None.
 
         Returns:
-            (batch, height, width) for images, (batch, tokens) for text.
+            (batch, height, width) for images, (batch, tokens) for text; (batch, classes, ...) for several
+            classes.
         """
         tape = Tape.record(forward, inputs, dtype=self.dtype)
-        (relevance,) = tape.relevance(target, [tape.entry], self.rules)
-        return relevance.sum(dim=1 if relevance.ndim == 4 else -1)
+
+        def explain(target: Tensor | None) -> Tensor:
+            (relevance,) = tape.relevance(target, [tape.entry], self.rules)
+            return relevance.sum(dim=1 if relevance.ndim == 4 else -1)
+
+        return for_each_class(target, explain)

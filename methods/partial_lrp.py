@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from methods.classes import for_each_class
 from methods.rules import DTYPE, OLDER, RuleSet
 from methods.tape import Forward, Inputs, Tape
 
@@ -24,7 +25,15 @@ class PartialLRP:
     dtype: str = DTYPE
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
-        """Explain ``target`` (batch,), or the predicted class if None; returns (batch, tokens)."""
+        """Explain ``target`` (batch,), or the predicted class if None; returns (batch, tokens).
+
+        A ``target`` of (batch, classes) is explained class by class; returns (batch, classes, tokens).
+        """
         tape = Tape.record(forward, inputs, dtype=self.dtype)
-        (relevance,) = tape.relevance(target, tape.attentions[-1:], self.rules)
-        return (tape.readout() @ relevance.clamp(min=0).mean(dim=1)).squeeze(1)
+        row = tape.readout()
+
+        def explain(target: Tensor | None) -> Tensor:
+            (relevance,) = tape.relevance(target, tape.attentions[-1:], self.rules)
+            return (row @ relevance.clamp(min=0).mean(dim=1)).squeeze(1)
+
+        return for_each_class(target, explain)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from methods.attention import visible
+from methods.classes import for_each_class
 from methods.tape import Forward, Inputs, Tape
 
 
@@ -28,7 +29,7 @@ class RandomMap:
     seed: int = 0
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
-        """``target`` is ignored; returns (batch, tokens), 0 at padding."""
+        """Returns (batch, tokens), 0 at padding; the same for each class of a (batch, classes) ``target``."""
         attention = Tape.record(forward, inputs, backward=False).attentions[-1]
         valid = visible(inputs, attention).cpu()
         relevance = torch.zeros(valid.shape, dtype=torch.float64)
@@ -36,7 +37,8 @@ class RandomMap:
             generator = torch.Generator().manual_seed(self._seed_of(inputs, sample, is_token))
             count = int(is_token.sum())
             relevance[sample, is_token] = torch.rand(count, generator=generator, dtype=torch.float64)
-        return relevance.to(attention.device)
+        relevance = relevance.to(attention.device)
+        return for_each_class(target, lambda _: relevance)
 
     def _seed_of(self, inputs: Inputs, sample: int, is_token: Tensor) -> int:
         if isinstance(inputs, Mapping):

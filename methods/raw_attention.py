@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from methods.classes import for_each_class
 from methods.tape import Forward, Inputs, Tape
 
 
@@ -20,7 +21,8 @@ class RawAttention:
     class_specific: ClassVar[bool] = False
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
-        """``target`` is ignored; returns (batch, tokens)."""
+        """Returns (batch, tokens), or the same for each class of a (batch, classes) ``target``."""
         tape = Tape.record(forward, inputs)
         attention = tape.attentions[-1]
-        return (tape.readout() @ attention.detach().mean(dim=1)).squeeze(1)
+        relevance = (tape.readout() @ attention.detach().mean(dim=1)).squeeze(1)
+        return for_each_class(target, lambda _: relevance)

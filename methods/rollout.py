@@ -6,6 +6,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from methods.attention import blocks, roll_up
+from methods.classes import for_each_class
 from methods.tape import Forward, Inputs, Tape
 
 
@@ -28,8 +29,9 @@ class Rollout:
     start_layer: int = 1
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
-        """``target`` is ignored; returns (batch, tokens)."""
+        """Returns (batch, tokens), or the same for each class of a (batch, classes) ``target``."""
         tape = Tape.record(forward, inputs)
         attentions = blocks(tape.attentions, self.start_layer)
         maps = [a.detach().mean(dim=1) for a in attentions]
-        return roll_up(maps, tape.readout(), normalise_rows=True)
+        relevance = roll_up(maps, tape.readout(), normalise_rows=True)
+        return for_each_class(target, lambda _: relevance)

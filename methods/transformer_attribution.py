@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from methods.attention import blocks, roll_up
+from methods.classes import for_each_class
 from methods.rules import DTYPE, PROPOSED, RuleSet
 from methods.tape import Forward, Inputs, Tape
 
@@ -40,12 +41,20 @@ class TransformerAttribution:
     dtype: str = DTYPE
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
-        """Explain ``target`` (batch,), or the predicted class if None; returns (batch, tokens)."""
+        """Explain ``target`` (batch,), or the predicted class if None; returns (batch, tokens).
+
+        A ``target`` of (batch, classes) is explained class by class; returns (batch, classes, tokens).
+        """
         tape = Tape.record(forward, inputs, dtype=self.dtype)
         attentions = blocks(tape.attentions, self.start_layer, self.stop_layer)
-        maps = tape.relevance(target, attentions, self.rules)
-        if self.use_gradient:
-            gradients = tape.gradient(target, attentions)
-            maps = [g * r for g, r in zip(gradients, maps, strict=True)]
-        maps = [m.clamp(min=0).mean(dim=1) for m in maps]
-        return roll_up(maps, tape.readout(), self.normalise_rows)
+        row = tape.readout()
+
+        def explain(target: Tensor | None) -> Tensor:
+            maps = tape.relevance(target, attentions, self.rules)
+            if self.use_gradient:
+                gradients = tape.gradient(target, attentions)
+                maps = [g * r for g, r in zip(gradients, maps, strict=True)]
+            maps = [m.clamp(min=0).mean(dim=1) for m in maps]
+            return roll_up(maps, row, self.normalise_rows)
+
+        return for_each_class(target, explain)
