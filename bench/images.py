@@ -1,7 +1,7 @@
 """From a decoded image to the pixels a model sees, and from a token map back to pixels."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from bench.data import ImageSample
 from bench.errors import BenchError
 from bench.models import ImageModel
 from metrics import minmax, upsample
@@ -58,18 +59,24 @@ class ImageSettings:
                 "set the size to the model's, or model.options.img_size to the protocol's"
             )
 
-    def pixels(self, image: Image.Image, model: ImageModel) -> Tensor:
+    def preparation(self, model: ImageModel) -> "Preparation":
+        """What brings samples to a model's size."""
+        return Preparation(self, model.crop, model.interpolation)
+
+    def pixels(self, image: Image.Image, model: "ImageModel | Preparation") -> Tensor:
         """(3, size, size), float32 in 0..1, not yet normalised."""
         own = self.resize == "model"
         fitted = self._fit(image, model, INTERPOLATIONS[model.interpolation if own else self.interpolation])
         return torch.from_numpy(np.array(fitted)).permute(2, 0, 1).float() / 255
 
-    def mask(self, mask: np.ndarray, model: ImageModel) -> Tensor:
+    def mask(self, mask: np.ndarray, model: "ImageModel | Preparation") -> Tensor:
         """(size, size), boolean, from a boolean (H, W), resized and cropped as the image is."""
         fitted = self._fit(Image.fromarray(mask.astype(np.uint8)), model, Image.Resampling.NEAREST)
         return torch.from_numpy(np.array(fitted)).bool()
 
-    def _fit(self, image: Image.Image, model: ImageModel, resampling: Image.Resampling) -> Image.Image:
+    def _fit(
+        self, image: Image.Image, model: "ImageModel | Preparation", resampling: Image.Resampling
+    ) -> Image.Image:
         if self.resize == "squash":
             return image.resize((self.size, self.size), resampling)
         # What timm's own transform does, to the pixel (tests compare): the longer side is not rounded.
@@ -78,6 +85,25 @@ class ImageSettings:
         left, top = (round((side - self.size) / 2) for side in (width, height))
         box = (left, top, left + self.size, top + self.size)
         return image.resize((width, height), resampling).crop(box)
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Brings samples to a model's size; light enough to be sent to the processes that load them.
+
+    Attributes:
+        settings: how.
+        crop, interpolation: of the model's own preprocessing.
+    """
+
+    settings: ImageSettings
+    crop: float
+    interpolation: str
+
+    def __call__(self, sample: ImageSample) -> ImageSample:
+        """The sample with its image and its mask as tensors of the model's size."""
+        mask = None if sample.mask is None else self.settings.mask(sample.mask, self)
+        return replace(sample, image=self.settings.pixels(sample.image, self), mask=mask)
 
 
 def pixel_maps(relevance: Tensor, model: ImageModel, size: tuple[int, int]) -> Tensor:

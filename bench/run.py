@@ -5,7 +5,6 @@ import platform
 import random
 import subprocess
 import time
-from collections.abc import Iterator
 from dataclasses import is_dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -14,12 +13,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import Subset
 from tqdm import tqdm
 
 from bench import sanity, tracking
+from bench.batches import BatchSize, loaded, rows_of
 from bench.config import build
 from bench.errors import BenchError
+from bench.maps import Kept
 from bench.memory import keep_freed_memory
 from bench.store import Cell, is_embedded
 from bench.tasks import Oracle
@@ -48,7 +49,7 @@ def run(config: dict[str, Any]) -> dict[str, float] | None:
         print(f"{cell}: done already ({cell.record_file})")
         return None
     method, task = build("method", config["method"]), build("task", config["task"])
-    rows, origin = _twin(config, method) or _computed(config, method, task)
+    rows, origin = _twin(config, method) or _computed(cell, method, task)
     summary = {name: statistic.value for name, statistic in task.statistics(rows).items()}
     record = {"metrics": summary, "samples": len(rows), "seed": config["seed"], **origin}
     cell.write(rows, record)
@@ -58,8 +59,9 @@ def run(config: dict[str, Any]) -> dict[str, float] | None:
     return summary
 
 
-def _computed(config: dict[str, Any], method, task) -> tuple[pd.DataFrame, dict[str, Any]]:
+def _computed(cell: Cell, method, task) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The rows of all samples, and what they were computed with."""
+    config = cell.config
     used = versions()
     keep_freed_memory()
     seed_everything(config["seed"])
@@ -70,24 +72,44 @@ def _computed(config: dict[str, Any], method, task) -> tuple[pd.DataFrame, dict[
     found: dict[str, float] = {}
     if (config["sanity"] or sanity.is_reduced(method)) and not isinstance(method, Oracle):
         method = sanity.Checked(method, thorough=config["sanity"], found=found)
+    kept = None
+    if config["save_maps"] and not isinstance(method, Oracle):
+        grid, prefix_tokens = getattr(model, "grid", None), getattr(model, "prefix_tokens", 0)
+        method = kept = Kept(method, grid, prefix_tokens)
     started = time.time()
-    batches = [
-        task.rows(model, method, samples, config["explained"])
-        for samples in _batches(config, dataset, description=str(Cell(config)))
-    ]
+    batch_size = BatchSize.of(config["batch_size"], model.device)
+    batches = []
+    with tqdm(total=len(dataset), desc=str(cell), unit="sample", mininterval=1, leave=False) as progress:
+        samples = loaded(config, dataset, task.preparation(model), _seed_worker)
+        for rows in rows_of(lambda s: task.rows(model, method, s, config["explained"]), samples, batch_size):
+            batches.append(rows)
+            if kept is not None:
+                kept.keep()
+            progress.update(len(rows))
+    rows = pd.concat(batches, ignore_index=True)
+    if kept is not None:
+        cell.write_maps(lambda path: kept.write(path, rows["id"].tolist()))
     origin = {
         "checkpoint_sha256": model.checksum,
         "device": str(model.device),
         "seconds": round(time.time() - started, 3),
+        "batch_size": batch_size.size,
+        "peak_memory_bytes": batch_size.memory.peak(),
         "versions": used,
         "sanity": {"thorough": config["sanity"], **found},
     }
-    return pd.concat(batches, ignore_index=True), origin
+    return rows, origin
 
 
 def _looked_into(config: dict[str, Any], cell: Cell) -> bool:
-    """Whether the maps of a finished cell were looked at as far as is asked for."""
+    """Whether the maps of a finished cell were kept and looked at as far as is asked for."""
+    if config["save_maps"] and not cell.maps_file.exists() and not _is_oracle(config):
+        return False
     return not config["sanity"] or cell.result().record.get("sanity", {}).get("thorough", False)
+
+
+def _is_oracle(config: dict[str, Any]) -> bool:
+    return config["method"]["name"] == "oracle"
 
 
 def _twin(config: dict[str, Any], method) -> tuple[pd.DataFrame, dict[str, Any]] | None:
@@ -127,10 +149,14 @@ def _seed_worker(_: int) -> None:
 
 
 def _check(config: dict[str, Any]) -> None:
+    instead = {"batch_size": ("auto", ", or auto"), "limit": (None, ", or null")}
     for key, least in (("batch_size", 1), ("limit", 1), ("seed", 0), ("num_workers", 0)):
-        value = config[key]
-        if not (key == "limit" and value is None) and (not isinstance(value, int) or value < least):
-            raise BenchError(f"{key}={value}: expected a whole number, {least} or more")
+        value, (other, hint) = config[key], instead.get(key, (least, ""))
+        if value != other and (not isinstance(value, int) or value < least):
+            raise BenchError(f"{key}={value}: expected a whole number, {least} or more{hint}")
+    for key in ("rerun", "sanity", "save_maps"):
+        if not isinstance(config[key], bool):
+            raise BenchError(f"{key}={config[key]}: expected true or false")
     if config["explained"] not in ("predicted", "target"):
         raise BenchError(f"explained={config['explained']}: expected predicted or target")
     tracking.check(config["wandb"])
@@ -159,40 +185,6 @@ def _dataset(config: dict[str, Any]):
         return dataset
     drawn = np.random.default_rng(config["seed"]).choice(len(dataset), config["limit"], replace=False)
     return Subset(dataset, sorted(drawn.tolist()))
-
-
-class _ErrorsAsItems(Dataset):
-    """Hands errors over as samples: a worker process would bury their message in its traceback."""
-
-    def __init__(self, dataset) -> None:
-        self.dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int):
-        try:
-            return self.dataset[index]
-        except BenchError as e:
-            return e
-
-
-def _batches(config: dict[str, Any], dataset, description: str) -> Iterator[list]:
-    loader = DataLoader(
-        _ErrorsAsItems(dataset),
-        batch_size=config["batch_size"],
-        num_workers=config["num_workers"],
-        collate_fn=list,
-        generator=torch.Generator().manual_seed(config["seed"]),
-        worker_init_fn=_seed_worker,
-    )
-    with tqdm(total=len(dataset), desc=description, unit="sample", mininterval=1, leave=False) as progress:
-        for samples in loader:
-            for sample in samples:
-                if isinstance(sample, BenchError):
-                    raise sample
-            yield samples
-            progress.update(len(samples))
 
 
 def device_of(name: str) -> torch.device:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -63,6 +63,11 @@ class Cell:
         return self._path.with_suffix(".json")
 
     @property
+    def maps_file(self) -> Path:
+        """The maps themselves, if ``save_maps`` was set (:mod:`bench.maps`)."""
+        return self._path.with_suffix(".maps.npz")
+
+    @property
     def _path(self) -> Path:
         c = self.config
         identity = self.conditions | {"method": c["method"], "explained": c["explained"]}
@@ -102,14 +107,25 @@ class Cell:
         }
         described = rows.assign(**{key: str(value) for key, value in settings.items()}, **labels)
         record = {"conditions": self.conditions, "method": self.config["method"]} | record
+        text = json.dumps(record | {"config": self.config}, indent=1, default=str)
+        self._write(self.rows_file, lambda path: described.to_parquet(path, index=False))
+        self._write(self.record_file, lambda path: path.write_text(text + "\n"))
+
+    def write_maps(self, write: Callable[[Path], None]) -> None:
+        """Keep the maps; ``write`` gets the file to write to.
+
+        Raises:
+            BenchError: if the results folder cannot be written to.
+        """
+        self._write(self.maps_file, write)
+
+    def _write(self, file: Path, write: Callable[[Path], None]) -> None:
         try:
-            self.rows_file.parent.mkdir(parents=True, exist_ok=True)
-            _replace(self.rows_file, lambda p: described.to_parquet(p, index=False))
-            text = json.dumps(record | {"config": self.config}, indent=1, default=str)
-            _replace(self.record_file, lambda p: p.write_text(text + "\n"))
+            file.parent.mkdir(parents=True, exist_ok=True)
+            _replace(file, write)
         except OSError as e:
             raise BenchError(
-                f"paths.results: {self.rows_file.parent} cannot be written to ({e.strerror or e}); "
+                f"paths.results: {file.parent} cannot be written to ({e.strerror or e}); "
                 "free some space or choose another folder with paths.results=..."
             ) from e
 

@@ -4,8 +4,8 @@
 ``inputs`` a tensor or a mapping of tensors, ``target`` the explained classes (batch,) or None for the
 predicted ones. The answer is (batch, tokens), prefix tokens included, or (batch, height, width) from
 methods that reach pixels. Several classes of each sample, ``target`` (batch, classes), share one forward
-pass, and the answer has the classes as its second dimension. A method whose map does not depend on the target says ``class_specific = False``,
-so that one run serves every target.
+pass, and the answer has the classes as its second dimension. A method whose map does not depend on the
+target says ``class_specific = False``, so that one run serves every target.
 """
 
 from methods.carried import NoRuleError

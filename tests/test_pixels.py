@@ -48,14 +48,17 @@ def test_masked_pixels_are_filled_and_the_others_are_left(configure, monkeypatch
         f"protocol.perturbation.fill={fill}",
         f"protocol.perturbation.blur_sigma={SIGMA}",
         "model.mean=[0.25,0.25,0.25]",
+        "model.std=[1.0,1.0,1.0]",
     )
     dataset, model, task = (build(section, config[section]) for section in ("dataset", "model", "task"))
     seen = []
     predict = ImageModel.predict
-    monkeypatch.setattr(ImageModel, "predict", lambda self, x: seen.append(x.clone()) or predict(self, x))
+    monkeypatch.setattr(ImageModel, "predict", lambda self, x: seen.append(x + 0.25) or predict(self, x))
     # Relevance grows from the upper left to the lower right, so the positive test starts at the end.
     relevance = torch.arange(32 * 32.0).view(1, 32, 32)
-    task.rows(model, lambda forward, inputs, target: relevance, [dataset[0]], "predicted")
+    task.rows(
+        model, lambda forward, inputs, target: relevance, [task.preparation(model)(dataset[0])], "predicted"
+    )
 
     clean, positive, negative = seen[0][0], seen[1:10], seen[10:19]
     assert len(seen) == 19

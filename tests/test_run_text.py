@@ -268,3 +268,14 @@ def test_bad_input_is_named(configure, tmp_path, override, expected):
     with pytest.raises(BenchError, match=expected):
         run(configure(override))
     assert not (tmp_path / "results").exists()
+
+
+def test_kept_maps_of_texts_end_in_nan(configure):
+    config = configure("method=rollout", "batch_size=1", "save_maps=true")
+    run(config)
+    kept = np.load(Cell(config).maps_file)
+    maps = kept["maps"]
+    assert kept["ids"].tolist() == Cell(config).result().rows["id"].tolist()
+    lengths = (~np.isnan(maps)).sum(axis=1)
+    assert lengths.max() == maps.shape[1]
+    assert all(np.isnan(m[n:]).all() and m[:n].max() == 1 for m, n in zip(maps, lengths, strict=True))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -12,15 +13,15 @@ class ImageSample:
 
     Attributes:
         id: unique within the data set and stable.
-        image: RGB, at its stored size.
+        image: RGB, at its stored size; once prepared for a model, (3, H, W) pixels in 0..1.
         label: class index, or None where the data set has no classes.
         mask: (H, W) bool in the pixels of ``image``, True on the object; None where there is none.
     """
 
     id: str
-    image: Image.Image
+    image: Image.Image | Tensor
     label: int | None
-    mask: np.ndarray | None
+    mask: np.ndarray | Tensor | None
 
 
 @dataclass(frozen=True)

@@ -102,6 +102,6 @@ class ImageModel:
         return ((pixels.double() - mean) / std).to(pixels.dtype)
 
     @torch.inference_mode()
-    def predict(self, pixels: Tensor) -> Tensor:
-        """The predicted classes (batch,) of pixels in 0..1."""
-        return self.module(self.normalise(pixels)).argmax(dim=1)
+    def predict(self, images: Tensor) -> Tensor:
+        """The predicted classes (batch,) of normalised images."""
+        return self.module(images).argmax(dim=1)

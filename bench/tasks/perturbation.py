@@ -95,24 +95,29 @@ class Perturbation:
                 "choose a model that was trained on these classes"
             )
 
+    def preparation(self, model: ImageModel) -> Callable:
+        """What brings samples to the model's size."""
+        return self.images.preparation(model)
+
     def rows(
         self, model: ImageModel, method: Callable, samples: Sequence[ImageSample], explained: Explained
     ) -> pd.DataFrame:
         """Per image: its classes and, for both directions, the class predicted at each step."""
-        pixels = torch.stack([self.images.pixels(s.image, model) for s in samples]).to(model.device)
+        pixels = torch.stack([s.image for s in samples]).to(model.device)
         labels = self._labels(samples, model)
-        predicted = model.predict(pixels)
+        images = model.normalise(pixels)
+        predicted = model.predict(images)
         target = explained_classes(explained, predicted, labels)
         ids = [s.id for s in samples]
-        relevance = explain(method, model.module, model.normalise(pixels), target, ids, annotation=None)
+        relevance = explain(method, model.module, images, target, ids, annotation=None)
         ranks = rank(pixel_maps(relevance, model, pixels.shape[-2:]))
-        fill = self._filled(pixels, model)
+        fill = model.normalise(self._filled(pixels, model))
 
         def predictions(most_relevant_first: bool) -> list[list[int]]:
             steps = [predicted]
             for fraction in self.steps[1:]:
                 masked = removed(ranks, fraction, most_relevant_first)[:, None]
-                steps.append(model.predict(torch.where(masked, fill, pixels)))
+                steps.append(model.predict(torch.where(masked, fill, images)))
             return torch.stack(steps, dim=1).tolist()
 
         return pd.DataFrame(

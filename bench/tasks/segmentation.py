@@ -48,6 +48,10 @@ class Segmentation:
         expect(ImageSample, "dataset", dataset[0], "choose a data set of images")
         self.images.check(model)
 
+    def preparation(self, model: ImageModel) -> Callable:
+        """What brings samples to the model's size."""
+        return self.images.preparation(model)
+
     def rows(
         self, model: ImageModel, method: Callable, samples: Sequence[ImageSample], explained: Explained
     ) -> pd.DataFrame:
@@ -56,11 +60,12 @@ class Segmentation:
             raise BenchError(
                 "dataset: segmentation needs masks; choose dataset=imagenet_segmentation or one like it"
             )
-        pixels = torch.stack([self.images.pixels(s.image, model) for s in samples]).to(model.device)
-        masks = torch.stack([self.images.mask(s.mask, model) for s in samples]).to(model.device)
-        target = explained_classes(explained, model.predict(pixels), [s.label for s in samples])
+        pixels = torch.stack([s.image for s in samples]).to(model.device)
+        masks = torch.stack([s.mask for s in samples]).to(model.device)
+        images = model.normalise(pixels)
+        target = explained_classes(explained, model.predict(images), [s.label for s in samples])
         ids = [s.id for s in samples]
-        relevance = explain(method, model.module, model.normalise(pixels), target, ids, annotation=masks)
+        relevance = explain(method, model.module, images, target, ids, annotation=masks)
         maps = pixel_maps(relevance, model, pixels.shape[-2:])
         counts = segmentation_counts(foreground(maps, self.threshold), masks)
         return pd.DataFrame(

@@ -24,8 +24,11 @@ class Task(Protocol):
     def check(self, model, dataset) -> None:
         """Raises BenchError if the task cannot be run with this model on this data set."""
 
+    def preparation(self, model) -> Callable:
+        """What is done to each sample where it is loaded, maybe in a process of its own: it is pickled."""
+
     def rows(self, model, method: Callable, samples: Sequence, explained: Explained) -> pd.DataFrame:
-        """Explain a batch of samples and evaluate the maps: one row per sample, its ``id`` first."""
+        """Explain a batch of prepared samples and evaluate the maps: one row per sample, its ``id`` first."""
 
     def statistics(self, rows: pd.DataFrame) -> dict[str, Statistic]:
         """The metrics of a cell by name, from the rows of all its samples."""
@@ -69,7 +72,8 @@ def explain(
         relevance = method(forward, inputs, target)
     except ValueError as e:
         # What our methods raise for settings and models they cannot handle. A user's own may have a bug.
-        method = getattr(method, "method", method)  # within bench.sanity.Checked
+        while hasattr(method, "method"):  # within bench.sanity.Checked, bench.maps.Kept
+            method = method.method
         if not type(method).__module__.startswith("methods.") and not isinstance(e, KNOWN):
             raise
         raise BenchError(f"method: {e}") from e

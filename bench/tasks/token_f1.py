@@ -65,6 +65,10 @@ class TokenF1:
         expect(TextModel, "model", model, "choose model=transformers or a suite's text model")
         expect(TextSample, "dataset", dataset[0], "choose a data set of documents")
 
+    def preparation(self, model: TextModel) -> Callable:
+        """Documents are split into pieces batch by batch, so there is nothing to do for each."""
+        return _as_it_is
+
     def rows(
         self, model: TextModel, method: Callable, samples: Sequence[TextSample], explained: Explained
     ) -> pd.DataFrame:
@@ -115,6 +119,10 @@ class TokenF1:
                 for k, values in zip(self.ks, scores, strict=True):
                     statistics[f"{metric.name}@{k}"] = Statistic.mean(values)
         return statistics
+
+
+def _as_it_is(sample: TextSample) -> TextSample:
+    return sample
 
 
 def _padded(rationales: Sequence[np.ndarray], device: torch.device) -> Tensor:

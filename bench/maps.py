@@ -1,0 +1,57 @@
+"""``save_maps=true``: the maps themselves, kept beside a cell's rows."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
+
+from metrics import minmax
+
+
+@dataclass
+class Kept:
+    """A method whose maps are kept while it is used.
+
+    Attributes:
+        method: the method itself.
+        grid: (rows, columns) of patches; None for text, whose maps have one number per token.
+        prefix_tokens: how many tokens of an image stand before those of the patches.
+    """
+
+    method: Callable
+    grid: tuple[int, int] | None = None
+    prefix_tokens: int = 0
+    _last: Tensor | None = None
+    _maps: list[np.ndarray] = field(default_factory=list)
+
+    @property
+    def class_specific(self) -> bool:
+        """Whether the method's maps depend on the class."""
+        return getattr(self.method, "class_specific", True)
+
+    def __call__(self, forward: Callable, inputs, target: Tensor) -> Tensor:
+        """The method's maps."""
+        self._last = self.method(forward, inputs, target)
+        return self._last
+
+    def keep(self) -> None:
+        """Keep the maps of the last batch: it has been evaluated."""
+        maps = self._last.detach().double()
+        if self.grid is not None and maps.ndim == 2:
+            maps = maps[:, self.prefix_tokens :].unflatten(1, self.grid)
+        elif self.grid is not None:
+            maps = F.adaptive_avg_pool2d(maps, self.grid)  # pixels, averaged over patches
+        scaled = minmax(maps if maps.ndim == 3 else maps[:, None])
+        self._maps += list((scaled if maps.ndim == 3 else scaled[:, 0]).half().cpu().numpy())
+
+    def write(self, path: Path, ids: list[str]) -> None:
+        """As an ``npz`` file: ``ids`` and ``maps``, of which those of short texts end in NaN."""
+        longest = max(len(m) for m in self._maps)
+        maps = [
+            np.pad(m, (0, longest - len(m)), constant_values=np.nan) if m.ndim == 1 else m for m in self._maps
+        ]
+        with path.open("wb") as file:
+            np.savez_compressed(file, ids=np.array(ids), maps=np.stack(maps))

@@ -1,0 +1,153 @@
+"""Batches that fit: halved when memory runs out, doubled while there is room; and the maps that are kept."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import methods
+from bench.batches import BatchSize, rows_of
+from bench.errors import BenchError
+from bench.memory import Memory, is_out_of_memory
+from bench.run import run
+from bench.store import Cell
+
+
+class Room:
+    """Memory in which ``most`` samples fit."""
+
+    def __init__(self, most):
+        self.most, self.size, self.released = most, None, 0
+
+    def has_room_for_twice(self):
+        return 2 * self.size.size <= self.most
+
+    def release(self):
+        self.released += 1
+
+
+def in_batches(samples, most, size, grows=False, chunk=8):
+    """The sizes in which samples went through memory for ``most`` of them, and the samples in their order."""
+    sizes = []
+    memory = Room(most)
+    batch_size = memory.size = BatchSize(size, memory, grows)
+
+    def evaluate(batch):
+        if len(batch) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB")
+        sizes.append(len(batch))
+        return pd.DataFrame({"id": batch})
+
+    chunks = iter([samples[i : i + chunk] for i in range(0, len(samples), chunk)])
+    rows = pd.concat(list(rows_of(evaluate, chunks, batch_size)))
+    return sizes, rows["id"].tolist()
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 8, 50])
+def test_every_sample_goes_through_once_and_in_order(chunk):
+    samples = list(range(30))
+    assert in_batches(samples, most=100, size=8, chunk=chunk) == ([8, 8, 8, 6], samples)
+
+
+def test_a_batch_that_does_not_fit_is_halved_until_it_does(capsys):
+    samples = list(range(21))
+    sizes, order = in_batches(samples, most=3, size=8)
+    assert order == samples
+    assert sizes == [2] * 10 + [1]
+    assert capsys.readouterr().out.count("out of memory: going on with batch_size=") == 2
+
+
+def test_the_batch_size_that_is_found_is_the_largest_that_fits():
+    samples = list(range(64))
+    sizes, order = in_batches(samples, most=17, size=1, grows=True)
+    assert order == samples
+    assert sizes == [1, 2, 4, 8, 16, 16, 16, 1]
+
+
+def test_one_sample_that_does_not_fit_is_an_error():
+    with pytest.raises(BenchError, match=r"out of memory with a single sample \(CUDA out of memory"):
+        in_batches([1, 2, 3], most=0, size=2)
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory():
+    def evaluate(batch):
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        list(rows_of(evaluate, iter([[1, 2]]), BatchSize(2, Room(9))))
+
+
+def test_torch_says_that_memory_ran_out_on_the_cpu_in_words_that_are_known():
+    with pytest.raises(RuntimeError) as e:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert is_out_of_memory(e.value)
+
+
+def test_there_is_room_for_little_and_none_for_more_than_the_machine_has(monkeypatch):
+    memory = Memory(torch.device("cpu"))
+    monkeypatch.setattr(memory, "peak", lambda: memory.before + 2**20)
+    assert memory.has_room_for_twice()
+    monkeypatch.setattr(memory, "peak", lambda: memory.before + 2**50)
+    assert not memory.has_room_for_twice()
+
+
+class Hungry(methods.RawAttention):
+    """A method that cannot take more than two samples at once."""
+
+    def __call__(self, forward, inputs, target=None):
+        if len(inputs) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return super().__call__(forward, inputs, target)
+
+
+def test_a_cell_survives_a_lack_of_memory_with_the_same_rows(configure, tmp_path):
+    plain = configure("segmentation", "method=raw_attention")
+    run(plain)
+    hungry = configure("segmentation", "method=raw_attention", "method._target_=tests.test_batches.Hungry")
+    run(hungry | {"save_maps": True})
+    pd.testing.assert_frame_equal(*(rows_without_settings(c) for c in (plain, hungry)))
+    assert json.loads(Cell(hungry).record_file.read_text())["batch_size"] == 2
+    ids = Cell(hungry).result().rows["id"].tolist()
+    assert np.load(Cell(hungry).maps_file)["ids"].tolist() == ids
+
+
+def rows_without_settings(config):
+    rows = Cell(config).result().rows
+    return rows[[c for c in rows if "." not in c and c != "method"]]
+
+
+@pytest.mark.parametrize("task", ["perturbation", "segmentation"])
+def test_a_batch_size_that_is_found_gives_the_same_rows(configure, task):
+    rows = []
+    for size in ("4", "auto"):
+        config = configure(task, "method=rollout", f"batch_size={size}", "rerun=true")
+        run(config)
+        rows.append(Cell(config).result().rows)
+    pd.testing.assert_frame_equal(*rows)
+    record = Cell(config).result().record
+    assert record["batch_size"] > 1
+    assert record["peak_memory_bytes"] > 2**20
+
+
+@pytest.mark.parametrize("method", ["rollout", "lrp"])
+def test_maps_are_kept_only_if_asked_for(configure, method):
+    config = configure("segmentation", f"method={method}")
+    run(config)
+    cell = Cell(config)
+    assert not cell.maps_file.exists()
+    assert run(config | {"save_maps": True}) is not None  # done, but its maps were not kept
+    kept = np.load(cell.maps_file)
+    rows = cell.result().rows
+    assert kept["ids"].tolist() == rows["id"].tolist()
+    assert kept["maps"].shape == (len(rows), 4, 4)
+    assert kept["maps"].dtype == np.float16
+    assert kept["maps"].min() == 0
+    assert kept["maps"].max() == 1
+    assert run(config | {"save_maps": True}) is None
+
+
+def test_bad_batch_sizes_are_named(configure):
+    with pytest.raises(BenchError, match=r"batch_size=some: expected a whole number, 1 or more, or auto"):
+        run(configure("segmentation", "method=rollout", "batch_size=some"))
