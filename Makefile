@@ -48,6 +48,12 @@ finetune-movies: setup ## fine-tune the paper's text classifier on ERASER movies
 models: setup ## check the model families and write results/models.md
 	$(BIN)/python -m bench.compatibility
 
+speed: setup ## measure the speed, fail beyond the bounds (REFERENCE=checkout adds the reference; ARGS)
+	$(BIN)/python -m bench.speed $(if $(REFERENCE),--reference $(REFERENCE)) $(ARGS)
+
+profile: setup ## name the five most expensive operations (ARGS='--method LRP --batch 1')
+	$(BIN)/python -m bench.speed.profile $(ARGS)
+
 train-embedded: setup ## train the two embedded checkpoints again
 	$(BIN)/python -m bench.embedded.train
 
@@ -61,4 +67,4 @@ lint: setup ## check style
 clean: ## remove .venv, generated data and per-sample rows; tables stay
 	rm -rf .venv data/embedded results/*/cells outputs multirun wandb .pytest_cache .ruff_cache *.egg-info
 
-.PHONY: help setup tables table1 table2 figure4 ablation sweep finetune-movies models train-embedded test lint clean
+.PHONY: help setup tables table1 table2 figure4 ablation sweep finetune-movies models speed profile train-embedded test lint clean

@@ -47,11 +47,15 @@ class Memory:
         """The most that was used at a time, in bytes: allocated on a GPU, or resident on the CPU."""
         if self._is_gpu:
             return torch.cuda.max_memory_allocated(self.device)
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        try:
+            # Not ru_maxrss: a process that was just started has that of the one that started it.
+            return _kilobytes("/proc/self/status", "VmHWM")
+        except OSError:  # not Linux
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
     def has_room_for_twice(self) -> bool:
         """Whether twice of what was used beyond the beginning would fit."""
-        return self.before + 2 * (self.peak() - self.before) <= RESERVE * (self._used() + self._free())
+        return self.before + 2 * (self.peak() - self.before) <= RESERVE * (self._used() + self.free())
 
     def release(self) -> None:
         """Give back what the device's allocator holds for later."""
@@ -61,22 +65,28 @@ class Memory:
     def _used(self) -> int:
         if self._is_gpu:
             return torch.cuda.memory_allocated(self.device)
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        try:
+            return _kilobytes("/proc/self/status", "VmRSS")
+        except OSError:
+            return 0
 
-    def _free(self) -> int:
+    def free(self) -> int:
+        """How much more there is, in bytes."""
         if self._is_gpu:
             held = torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
             return torch.cuda.mem_get_info(self.device)[0] + held
-        available = (
-            int(
-                next(
-                    s for s in Path("/proc/meminfo").read_text().splitlines() if s.startswith("MemAvailable")
-                ).split()[1]
-            )
-            * 1024
-        )
+        try:
+            available = _kilobytes("/proc/meminfo", "MemAvailable")
+        except OSError:
+            available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
         try:
             allowed = int((_CGROUP / "memory.max").read_text())
             return min(available, allowed - int((_CGROUP / "memory.current").read_text()))
         except (OSError, ValueError):  # no such group, or no limit
             return available
+
+
+def _kilobytes(file: str, name: str) -> int:
+    """An entry of one of the kernel's tables, in bytes."""
+    lines = Path(file).read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith(f"{name}:")).split()[1])

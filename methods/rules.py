@@ -20,8 +20,6 @@ Rule = Callable[..., tuple[Tensor, ...]]
 
 EPSILON = 1e-9
 
-BLOCK = 768
-
 DTYPE = "float64"
 """The type relevance is computed in by default.
 
@@ -69,27 +67,17 @@ def linear_positive(
     2 R_x = x ⊙ (S W) + |x| ⊙ (S |W|): three products of matrices instead of four. Where no contribution is
     positive, Z should cancel to 0 and leaves a rounding error: that is taken as 0.
     """
-    x_abs, shares, shares_abs = x.abs(), None, None
-    outputs = weight.shape[-2]
-    step = BLOCK if weight.ndim == x.ndim == 2 else outputs
-    for part in (slice(start, start + step) for start in range(0, outputs, step)):
-        w = weight[..., part, :]
-        w_abs = w.abs()
-        Z = _linear(x_abs, w_abs)
-        least = Z.amax(dim=-1, keepdim=True) * (32 * torch.finfo(z.dtype).eps)
-        Z += z[..., part]
-        if bias is not None:
-            Z -= bias[part]
-        nothing_positive = least >= Z if (least >= Z.amin(dim=-1, keepdim=True)).any() else None
-        S = torch.div(R[..., part], Z.add_(2 * EPSILON), out=Z)
-        if nothing_positive is not None:
-            S.masked_fill_(nothing_positive, 0)
-        if shares is None:
-            shares, shares_abs = S @ w, S @ w_abs
-        else:
-            shares.addmm_(S, w)
-            shares_abs.addmm_(S, w_abs)
-    shares = shares.mul_(x).addcmul_(shares_abs, x_abs)
+    x_abs, w_abs = x.abs(), weight.abs()
+    Z = _linear(x_abs, w_abs)
+    least = Z.amax(dim=-1, keepdim=True) * (32 * torch.finfo(z.dtype).eps)
+    Z += z
+    if bias is not None:
+        Z -= bias
+    nothing_positive = least >= Z if (least >= Z.amin(dim=-1, keepdim=True)).any() else None
+    S = torch.div(R, Z.add_(2 * EPSILON), out=Z)
+    if nothing_positive is not None:
+        S.masked_fill_(nothing_positive, 0)
+    shares = (S @ weight).mul_(x).addcmul_(S @ w_abs, x_abs)
     return (shares.sum_to_size(x.shape),)
 
 

@@ -85,7 +85,7 @@ def average_precision(maps: Tensor, masks: Tensor) -> Tensor:
     above = (maps.flatten(1) * 2**24).round_().int().sub_(2**23)
     if (low == high).any():
         above[low == high] = 0
-    magnitude, right = _descending(above.mul_(masks.flatten(1).int().mul_(2).sub_(1)))
+    magnitude, right = _descending(above.mul_(masks.flatten(1).char().mul_(2).sub_(1)))
 
     n = magnitude.shape[1]
     i = torch.arange(1, n + 1, dtype=torch.float64, device=maps.device)

@@ -10,14 +10,12 @@ import argparse
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tqdm import tqdm
 
 from bench.embedded import VERSION
-from bench.embedded.images import Picture, heldout, write_imagenet, write_segmentation
-from bench.embedded.reviews import Review, reviews, write_movies
 from bench.errors import BenchError
 
 MARKER = "embedded.json"
@@ -67,20 +65,21 @@ def _version(root: Path) -> int | None:
 
 
 def _write(root: Path) -> None:
-    write_imagenet(root / "imagenet", _pictures("imagenet", **CLASSIFICATION))
+    # Drawing needs scikit-learn's digits; only once are they worth a second of every program's start.
+    from bench.embedded.images import heldout, write_imagenet, write_segmentation
+    from bench.embedded.reviews import reviews, write_movies
+
+    def made(name: str, make: Callable, seed: int, count: int) -> Iterable:
+        return tqdm(make(seed, count), f"embedded {name}", count)
+
+    write_imagenet(root / "imagenet", made("imagenet", heldout, **CLASSIFICATION))
     write_segmentation(
-        root / "imagenet_segmentation" / "gtsegs_ijcv.mat", _pictures("segmentation", **SEGMENTATION)
+        root / "imagenet_segmentation" / "gtsegs_ijcv.mat", made("segmentation", heldout, **SEGMENTATION)
     )
-    write_movies(root / "movies", {split: _reviews(split, **size) for split, size in REVIEWS.items()})
+    write_movies(
+        root / "movies", {split: made(f"movies {split}", reviews, **size) for split, size in REVIEWS.items()}
+    )
     (root / MARKER).write_text(json.dumps({"version": VERSION, "made_by": "python -m bench.embedded.make"}))
-
-
-def _pictures(name: str, seed: int, count: int) -> Iterator[Picture]:
-    yield from tqdm(heldout(seed, count), f"embedded {name}", count, unit="image")
-
-
-def _reviews(name: str, seed: int, count: int) -> Iterator[Review]:
-    yield from tqdm(reviews(seed, count), f"embedded movies {name}", count, unit="review")
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """Vision Transformers of timm."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -41,8 +42,7 @@ class ImageModel:
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ):
-        import timm
-
+        timm = _timm()
         if not timm.is_model(architecture):
             near = ", ".join(timm.list_models(f"{architecture.split('_')[0]}*")[:5])
             raise BenchError(
@@ -105,3 +105,17 @@ class ImageModel:
     def predict(self, images: Tensor) -> Tensor:
         """The predicted classes (batch,) of normalised images."""
         return self.module(images).argmax(dim=1)
+
+
+def _timm():
+    """The package, without wandb: that takes half a second to import, and only training scripts need it."""
+    if "timm" in sys.modules or "wandb" in sys.modules:
+        import timm
+
+        return timm
+    sys.modules["wandb"] = None  # as if it were not installed
+    try:
+        import timm
+    finally:
+        del sys.modules["wandb"]
+    return timm

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 import torch
-from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from bench.data import ImageSample
@@ -134,6 +133,8 @@ class Perturbation:
     def _filled(self, pixels: Tensor, model: ImageModel) -> Tensor:
         """What masked pixels become, in a shape that broadcasts to the pixels (batch, 3, height, width)."""
         if self.fill == "blur":
+            from scipy.ndimage import gaussian_filter  # scipy takes its time to import
+
             sigma = (0, 0, self.blur_sigma, self.blur_sigma)
             blurred = gaussian_filter(pixels.cpu().numpy(), sigma, mode="nearest")
             return torch.from_numpy(blurred).to(pixels)
