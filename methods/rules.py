@@ -71,10 +71,10 @@ def linear_positive(
     Z = _linear(x_abs, w_abs)
     least = Z.amax(dim=-1, keepdim=True) * (32 * torch.finfo(z.dtype).eps)
     Z += z
-    if bias is not None:
-        Z -= bias
+    Z -= -2 * EPSILON if bias is None else bias - 2 * EPSILON
+    least += 2 * EPSILON
     nothing_positive = least >= Z if (least >= Z.amin(dim=-1, keepdim=True)).any() else None
-    S = torch.div(R, Z.add_(2 * EPSILON), out=Z)
+    S = torch.div(R, Z, out=Z)
     if nothing_positive is not None:
         S.masked_fill_(nothing_positive, 0)
     shares = (S @ weight).mul_(x).addcmul_(S @ w_abs, x_abs)
@@ -139,7 +139,8 @@ def mean(R: Tensor, z: Tensor, x: Tensor, dim=None, keepdim: bool = False, **_) 
 def add_proportional(R: Tensor, z: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """Each summand its share of the sum: R_u = u ⊙ R / z, R_v = v ⊙ R / z."""
     S = safe_divide(_used_twice(R, z), z)
-    return (u * S).sum_to_size(u.shape), (v * S).sum_to_size(v.shape)
+    R_u = (u * S).sum_to_size(u.shape)
+    return R_u, S.mul_(v).sum_to_size(v.shape)
 
 
 def add_normalised(R: Tensor, z: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:

@@ -53,8 +53,10 @@ class TransformerAttribution:
             maps = tape.relevance(target, attentions, self.rules)
             if self.use_gradient:
                 gradients = tape.gradient(target, attentions)
-                maps = [g * r for g, r in zip(gradients, maps, strict=True)]
-            maps = [m.clamp(min=0).mean(dim=1) for m in maps]
+                maps = [(g * r).clamp_(min=0) for g, r in zip(gradients, maps, strict=True)]
+            else:
+                maps = [r.clamp(min=0) for r in maps]
+            maps = [m.mean(dim=1) for m in maps]
             return roll_up(maps, row, self.normalise_rows)
 
         return for_each_class(target, explain)
