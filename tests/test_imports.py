@@ -45,3 +45,13 @@ def test_importing_methods_and_metrics_loads_no_model_library():
 
 def test_timm_and_transformers_can_be_imported_after_bench():
     python("import bench, timm; from transformers import BertForSequenceClassification")
+
+
+def test_a_vision_model_loads_without_wandb_and_leaves_it_importable():
+    code = (
+        "import bench, sys; from bench.config import build, configuration;"
+        "build('model', configuration(['task=perturbation'])['model']);"
+        "assert 'timm' in sys.modules and 'wandb' not in sys.modules;"
+        "import wandb; print(wandb.__name__)"
+    )
+    assert python(code).strip().endswith("wandb")

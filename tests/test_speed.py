@@ -10,7 +10,17 @@ from bench.errors import BenchError
 from bench.speed import __main__ as speed
 from bench.speed import cells
 from bench.speed import profile as profile_module
-from bench.speed.explaining import METHODS, Plain, explaining, memory, of_type, pixels, several_classes
+from bench.speed.explaining import (
+    METHODS,
+    PASS,
+    Plain,
+    explaining,
+    hours,
+    memory,
+    of_type,
+    pixels,
+    several_classes,
+)
 from bench.speed.reference import reference
 from bench.speed.scoring import scoring
 from bench.speed.timing import HEAD, Line, ratios
@@ -47,9 +57,9 @@ def test_subject_and_unit_take_turns():
 
 def test_every_method_is_measured_in_every_type_it_has():
     lines = list(explaining("vit_base_patch16_224", [2, 1], 1, CPU))
-    assert {line.what for line in lines} == set(METHODS)
+    assert {line.what for line in lines} == {*METHODS, PASS}
     measured = {(line.what, line.type, line.batch) for line in lines}
-    assert len(lines) == len(measured) == 2 * 3 + 2 * 6
+    assert len(lines) == len(measured) == 2 * (1 + 3) + 2 * (1 + 6)
     assert all(line.values[0] > 0 for line in lines)
     assert "of float64" in next(line for line in lines if (line.what, line.type) == ("LRP", "float32")).note
 
@@ -60,6 +70,19 @@ def test_only_the_usual_type_is_bounded():
     assert bounds["transformer attribution", "float32"] is None
     assert bounds["rollout", "float32"] == 1.1
     assert all(line.bound is None for line in explaining("deit_tiny_patch16_224", [8], 1, CPU))
+
+
+def test_the_hours_of_the_paper_follow_from_the_costs():
+    def line(what, type_, seconds):
+        return Line(what, [1.0], type=type_, batch=8, seconds=seconds)
+
+    costs = [line(PASS, t, 0.1) for t in ("float64", "float32")]
+    costs += [line(name, "float64", 0.5) for name, method in METHODS.items() if hasattr(method, "dtype")]
+    costs += [line(name, "float32", 0.2) for name in METHODS]
+    in_float64, in_float32 = hours(costs)
+    # passes: 19 for each of 11 cells, one for the random map; maps: of 3 methods two, of GradCAM two, of 2 one
+    assert in_float64.median == pytest.approx(50_000 * (209 * 0.1 + 6 * 0.5 + 2 * 0.2 + 2 * 0.2 + 0.1) / 3600)
+    assert in_float32.median == pytest.approx(50_000 * (209 * 0.1 + 6 * 0.2 + 4 * 0.2 + 0.1) / 3600)
 
 
 @pytest.mark.parametrize("type_", ["float64", "float32", "bfloat16"])

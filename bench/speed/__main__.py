@@ -23,6 +23,7 @@ from bench.speed.explaining import (
     Plain,
     create,
     explaining,
+    hours,
     memory,
     pixels,
     several_classes,
@@ -52,7 +53,11 @@ def lines(options: argparse.Namespace, device: torch.device, scratch: Path) -> I
         yield from cells.start(n, scratch)
     if "explaining" in parts:
         for model in options.models:
-            yield from explaining(model, options.batches, n, device)
+            explained = []
+            for line in explaining(model, options.batches, n, device):
+                explained.append(line)
+                yield line
+            yield from hours(explained)
     if options.reference is not None:
         for model in options.models:
             yield from reference(options.reference, model, n, device)

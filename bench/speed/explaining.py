@@ -16,6 +16,7 @@ from methods import LRP, GradCAM, PartialLRP, RawAttention, Rollout, Transformer
 
 UNIT_BATCH = 8
 BOUNDED = "vit_base_patch16_224"
+PASS = "plain forward pass"
 METHODS: dict[str, Callable] = {
     "transformer attribution": TransformerAttribution(),
     "LRP": LRP(),
@@ -91,6 +92,7 @@ def explaining(
     for type_ in TYPES[device.type]:
         unit = Plain(model, pixels(model, UNIT_BATCH, device), type_)
         for batch in batches:
+            yield _plain(architecture, Plain(model, pixels(model, batch, device), type_), unit, repetitions)
             for name, method in METHODS.items():
                 if (method := of_type(method, type_)) is None:
                     continue
@@ -115,8 +117,44 @@ def explaining(
                     type=type_,
                     batch=batch,
                     bound=BOUNDS[name].get(batch) if bounded else None,
+                    seconds=per_batch / batch,
                     note=note,
                 )
+
+
+def _plain(architecture: str, subject: "Plain", unit: "Plain", repetitions: int) -> Line:
+    """A plain forward pass at another batch size."""
+    batch, device = len(subject.images), subject.images.device
+    values, per_batch = ratios(subject, unit, repetitions, device)
+    return Line(
+        what=PASS,
+        values=[v * UNIT_BATCH / batch for v in values],
+        model=architecture,
+        type=subject.type,
+        batch=batch,
+        seconds=per_batch / batch,
+        note=f"{batch / per_batch:.3g} images per second",
+    )
+
+
+def hours(lines: Sequence[Line]) -> Iterator[Line]:
+    """What the perturbation test of the paper's suite would take at these speeds.
+
+    50,000 images: 19 passes in float32 for each of the 11 cells that differ, and the maps, two of each image
+    by the methods that depend on the class, one by the others; no loading, no start.
+    """
+    cost = {(line.what, line.type, line.batch): line.seconds for line in lines}
+    for type_, batch in dict.fromkeys((line.type, line.batch) for line in lines):
+        fast = "tf32" if type_ == "tf32" else "float32"
+        passes = cost[PASS, fast, batch]
+        maps = 0.0
+        for name, method in METHODS.items():
+            per_map = cost[name, type_ if hasattr(method, "dtype") else fast, batch]
+            maps += per_map * (2 if getattr(method, "class_specific", True) else 1)
+        total = 50_000 * (11 * 19 * passes + maps + passes) / 3600  # the random map takes one pass
+        what = "Table 1 of the paper, estimated"
+        note = f"{100 * (1 - 11 * 19 * passes * 50_000 / 3600 / total):.0f} % of it maps"
+        yield Line(what, [total], "hours", lines[0].model, type_, batch, note=note)
 
 
 def several_classes(architecture: str, repetitions: int, device: torch.device) -> Line:

@@ -17,6 +17,7 @@ class Line:
         values: one for each repetition, in ``unit``.
         bound: beyond which the guard fails; None where there is none.
         at_least: the bound is the least that the median may be, not the most.
+        seconds: per image, if that is what was measured.
         note: what else is to be said, e.g. images per second.
     """
 
@@ -28,6 +29,7 @@ class Line:
     batch: int | None = None
     bound: float | None = None
     at_least: bool = False
+    seconds: float | None = None
     note: str = ""
 
     @property
