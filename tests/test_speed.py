@@ -80,7 +80,7 @@ def test_the_hours_of_the_paper_follow_from_the_costs():
     costs += [line(name, "float64", 0.5) for name, method in METHODS.items() if hasattr(method, "dtype")]
     costs += [line(name, "float32", 0.2) for name in METHODS]
     in_float64, in_float32 = hours(costs)
-    # passes: 19 for each of 11 cells, one for the random map; maps: of 3 methods two, of GradCAM two, of 2 one
+    # 19 passes for each of 11 cells, one for the random map; two maps of four methods, one of the two others
     assert in_float64.median == pytest.approx(50_000 * (209 * 0.1 + 6 * 0.5 + 2 * 0.2 + 2 * 0.2 + 0.1) / 3600)
     assert in_float32.median == pytest.approx(50_000 * (209 * 0.1 + 6 * 0.2 + 4 * 0.2 + 0.1) / 3600)
 
