@@ -1,0 +1,195 @@
+"""Relevance as something to look at: over an image, behind the words of a text, and the legend of both.
+
+Colour maps (matplotlib's names) are chosen for even steps of lightness, which colour-blind readers and printers
+in grey keep:
+
+- relevance ≥ 0 over an image: ``inferno``, from black, where the image is only dimmed, to a bright yellow;
+- relevance ≥ 0 behind words: ``Oranges``, from paper to ink, as a text is read on a light ground;
+- relevance of both signs: ``RdBu_r``, neutral at 0, blue below and red above. Both arms darken at the same pace,
+  and blue and red stay apart for readers who confuse red with green.
+
+Every map has a :class:`Scale` that says what its two ends mean in numbers.
+"""
+
+import base64
+import html
+from collections.abc import Sequence
+from io import BytesIO
+from typing import Literal, NamedTuple
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+Ground = Literal["image", "words"]
+SEQUENTIAL = {"image": "inferno", "words": "Oranges"}
+DIVERGING = "RdBu_r"
+OPACITY = 0.6  # of the colours over an image
+PAPER, INK = "#ffffff", "#000000"
+
+
+class Scale(NamedTuple):
+    """The relevance at the two ends of a colour map: (0, high), or (−high, high) for both signs."""
+
+    low: float
+    high: float
+
+    @property
+    def signed(self) -> bool:
+        """Whether the colours diverge from 0."""
+        return self.low < 0
+
+
+def scale_of(relevance: np.ndarray, signed: bool | None = None) -> Scale:
+    """The scale that a map of any shape fills.
+
+    Args:
+        signed: whether to show both signs; None for yes if there is any negative value. Without, negative values
+            look like 0.
+
+    Raises:
+        ValueError: for an empty map, NaN or infinity.
+    """
+    relevance = np.asarray(relevance, dtype=float)
+    if relevance.size == 0 or not np.isfinite(relevance).all():
+        raise ValueError("relevance: expected finite numbers, at least one")
+    if signed is None:
+        signed = bool((relevance < 0).any())
+    high = float(np.abs(relevance).max() if signed else relevance.max())
+    high = high if high > 0 else 1.0  # a map of zeros
+    return Scale(-high if signed else 0.0, high)
+
+
+def colours(relevance: np.ndarray, scale: Scale, ground: Ground = "image") -> np.ndarray:
+    """The colours of relevance of any shape (...), as they are behind words or before they are laid over an image.
+
+    Returns:
+        (..., 3), red, green and blue in 0..1. Values outside the scale get the colours of its ends.
+    """
+    from matplotlib import colormaps  # takes its time to import
+
+    colour_map = colormaps[DIVERGING if scale.signed else SEQUENTIAL[ground]]
+    return colour_map((np.asarray(relevance, dtype=float) - scale.low) / (scale.high - scale.low))[..., :3]
+
+
+def overlay(image: Image.Image, relevance: np.ndarray, scale: Scale | None = None) -> Image.Image:
+    """Lay relevance (h, w) over the image in grey.
+
+    Args:
+        relevance: for the whole image; upsampled bilinearly to its size.
+        scale: shared with other pictures, or with ``signed`` chosen; None takes :func:`scale_of` the map.
+
+    Returns:
+        RGB, of the size of ``image``.
+    """
+    scale = scale or scale_of(relevance)
+    fitted = Image.fromarray(np.asarray(relevance, dtype=np.float32)).resize(
+        image.size, Image.Resampling.BILINEAR
+    )
+    grey = np.asarray(image.convert("L"), dtype=float)[..., None] / 255
+    return Image.fromarray(_bytes(_laid_over(grey, colours(np.asarray(fitted), scale))))
+
+
+def outline(image: Image.Image, mask: np.ndarray, width: int = 1) -> Image.Image:
+    """Draw the border of a boolean mask (h, w): white inside and black outside, to be seen on any image.
+
+    Args:
+        mask: for the whole image; brought to its size.
+        width: of each of the two lines in pixels.
+    """
+    filled = Image.fromarray(np.asarray(mask, dtype=bool).astype(np.uint8) * 255).resize(
+        image.size, Image.Resampling.NEAREST
+    )
+    inside, reach = np.asarray(filled) > 0, 2 * width + 1
+    shrunk = np.asarray(filled.filter(ImageFilter.MinFilter(reach))) > 0
+    grown = np.asarray(filled.filter(ImageFilter.MaxFilter(reach))) > 0
+    pixels = np.array(image.convert("RGB"))
+    pixels[grown & ~inside] = 0
+    pixels[inside & ~shrunk] = 255
+    return Image.fromarray(pixels)
+
+
+def words_html(
+    words: Sequence[str],
+    relevance: np.ndarray,
+    rationale: np.ndarray | None = None,
+    scale: Scale | None = None,
+) -> str:
+    """The words of a text, shaded by their relevance: a paragraph of HTML that needs no style sheet.
+
+    It brings its own light ground, so that it reads the same on light and dark pages. Words of the human
+    rationale have the class ``rationale`` and are underlined; words that the model did not see have the class
+    ``unseen`` and stand in italics.
+
+    Args:
+        relevance: (n,), of the first n words; the model did not see the others.
+        rationale: (len(words),), boolean.
+        scale: shared with other texts, or with ``signed`` chosen; None takes :func:`scale_of` the relevance.
+    """
+    relevance = np.asarray(relevance, dtype=float)
+    if len(relevance) > len(words):
+        raise ValueError(f"relevance: expected one number per word, got {len(relevance)} for {len(words)}")
+    shades = colours(relevance, scale or scale_of(relevance), "words") if len(relevance) else []
+    marked = np.zeros(len(words), dtype=bool) if rationale is None else np.asarray(rationale, dtype=bool)
+    spans = []
+    for i, (word, underlined) in enumerate(zip(words, marked, strict=True)):
+        classes, style, title = [], "", ""
+        if i < len(relevance):
+            ground = hexadecimal(shades[i])
+            style = f"background:{ground};color:{readable_on(shades[i])};"
+            title = f' title="{relevance[i]:.3g}"'
+        else:
+            classes.append("unseen")
+            style = "font-style:italic;"
+        if underlined:
+            classes.append("rationale")
+            style += "text-decoration:underline 2px;text-underline-offset:3px;"
+        named = f' class="{" ".join(classes)}"' if classes else ""
+        spans.append(f'<span{named} style="{style}"{title}>{html.escape(word)}</span>')
+    style = f"background:{PAPER};color:{INK};padding:.6em;line-height:1.8;overflow-wrap:anywhere"
+    return f'<p class="words" style="{style}">{" ".join(spans)}</p>'
+
+
+def legend(scale: Scale, ground: Ground = "image") -> str:
+    """The colours of a scale with the numbers at its ends, and 0 between them: HTML that needs no style sheet."""
+    values = np.linspace(scale.low, scale.high, 17)
+    shades = colours(values, scale, ground)
+    if ground == "image":
+        shades = _laid_over(0.5, shades)
+    stops = ",".join(map(hexadecimal, shades))
+    numbers = [f"{value:.3g}" for value in ((scale.low, 0, scale.high) if scale.signed else scale)]
+    bar = f'<span style="display:block;height:.8em;background:linear-gradient(to right,{stops})"></span>'
+    labels = "".join(f"<span>{number}</span>" for number in numbers)
+    return (
+        f'<span class="legend" role="img" aria-label="relevance from {numbers[0]} to {numbers[-1]}" '
+        f'style="display:inline-block;width:14em;max-width:100%">{bar}'
+        f'<span style="display:flex;justify-content:space-between;font-size:.8em">{labels}</span></span>'
+    )
+
+
+def data_uri(image: Image.Image, format: str = "webp", quality: int = 80) -> str:
+    """The image itself in the place of its address, for HTML files that stand alone."""
+    content = BytesIO()
+    image.save(content, format=format, quality=quality)
+    return f"data:image/{format.lower()};base64,{base64.b64encode(content.getvalue()).decode()}"
+
+
+def hexadecimal(colour: np.ndarray) -> str:
+    """``#rrggbb`` of red, green and blue in 0..1."""
+    return "#" + _bytes(colour).tobytes().hex()
+
+
+def readable_on(colour: np.ndarray) -> str:
+    """Black or white, whichever contrasts more with a colour: at least 4.58, whatever the colour."""
+    channels = np.asarray(_bytes(colour), dtype=float) / 255
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    luminance = linear @ (0.2126, 0.7152, 0.0722)
+    # Contrast by WCAG 2: (lighter + 0.05) / (darker + 0.05), with a luminance of 1 for white and 0 for black.
+    return PAPER if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.05 else INK
+
+
+def _laid_over(grey: np.ndarray | float, colour: np.ndarray) -> np.ndarray:
+    return (1 - OPACITY) * grey + OPACITY * colour
+
+
+def _bytes(colour: np.ndarray) -> np.ndarray:
+    return np.round(np.asarray(colour) * 255).astype(np.uint8)
