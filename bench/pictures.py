@@ -1,12 +1,12 @@
 """Relevance as something to look at: over an image, behind the words of a text, and the legend of both.
 
-Colour maps (matplotlib's names) are chosen for even steps of lightness, which colour-blind readers and printers
-in grey keep:
+Colour maps (matplotlib's names) are chosen for even steps of lightness, which colour-blind readers see and
+printers in grey keep:
 
 - relevance ≥ 0 over an image: ``inferno``, from black, where the image is only dimmed, to a bright yellow;
 - relevance ≥ 0 behind words: ``Oranges``, from paper to ink, as a text is read on a light ground;
-- relevance of both signs: ``RdBu_r``, neutral at 0, blue below and red above. Both arms darken at the same pace,
-  and blue and red stay apart for readers who confuse red with green.
+- relevance of both signs: ``RdBu_r``, neutral at 0, blue below and red above. Both arms darken at the same
+  pace, and blue and red stay apart for readers who confuse red with green.
 
 Every map has a :class:`Scale` that says what its two ends mean in numbers.
 """
@@ -15,6 +15,8 @@ import base64
 import html
 from collections.abc import Sequence
 from io import BytesIO
+from itertools import groupby
+from operator import itemgetter
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -43,8 +45,8 @@ def scale_of(relevance: np.ndarray, signed: bool | None = None) -> Scale:
     """The scale that a map of any shape fills.
 
     Args:
-        signed: whether to show both signs; None for yes if there is any negative value. Without, negative values
-            look like 0.
+        signed: whether to show both signs; None for yes if there is any negative value. Where it is False,
+            negative values look like 0.
 
     Raises:
         ValueError: for an empty map, NaN or infinity.
@@ -60,7 +62,7 @@ def scale_of(relevance: np.ndarray, signed: bool | None = None) -> Scale:
 
 
 def colours(relevance: np.ndarray, scale: Scale, ground: Ground = "image") -> np.ndarray:
-    """The colours of relevance of any shape (...), as they are behind words or before they are laid over an image.
+    """The colours of relevance of any shape (...), behind words or before they are laid over an image.
 
     Returns:
         (..., 3), red, green and blue in 0..1. Values outside the scale get the colours of its ends.
@@ -117,8 +119,8 @@ def words_html(
     """The words of a text, shaded by their relevance: a paragraph of HTML that needs no style sheet.
 
     It brings its own light ground, so that it reads the same on light and dark pages. Words of the human
-    rationale have the class ``rationale`` and are underlined; words that the model did not see have the class
-    ``unseen`` and stand in italics.
+    rationale are underlined (class ``rationale``); words that the model did not see are in italics, without a
+    shade (class ``unseen``).
 
     Args:
         relevance: (n,), of the first n words; the model did not see the others.
@@ -128,29 +130,26 @@ def words_html(
     relevance = np.asarray(relevance, dtype=float)
     if len(relevance) > len(words):
         raise ValueError(f"relevance: expected one number per word, got {len(relevance)} for {len(words)}")
-    shades = colours(relevance, scale or scale_of(relevance), "words") if len(relevance) else []
     marked = np.zeros(len(words), dtype=bool) if rationale is None else np.asarray(rationale, dtype=bool)
-    spans = []
-    for i, (word, underlined) in enumerate(zip(words, marked, strict=True)):
-        classes, style, title = [], "", ""
-        if i < len(relevance):
-            ground = hexadecimal(shades[i])
-            style = f"background:{ground};color:{readable_on(shades[i])};"
-            title = f' title="{relevance[i]:.3g}"'
-        else:
-            classes.append("unseen")
-            style = "font-style:italic;"
-        if underlined:
-            classes.append("rationale")
-            style += "text-decoration:underline 2px;text-underline-offset:3px;"
-        named = f' class="{" ".join(classes)}"' if classes else ""
-        spans.append(f'<span{named} style="{style}"{title}>{html.escape(word)}</span>')
+    shades = colours(relevance, scale or scale_of(relevance), "words") if len(relevance) else []
+    seen = [
+        f'style="background:{hexadecimal(shade)};color:{readable_on(shade)}" title="{value:.3g}"'
+        for shade, value in zip(shades, relevance, strict=True)
+    ]
+    looks = seen + ['class="unseen" style="font-style:italic"'] * (len(words) - len(seen))
+    spans = [f"<span {look}>{html.escape(word)}</span>" for word, look in zip(words, looks, strict=True)]
+    parts = []
+    for in_rationale, group in groupby(zip(spans, marked, strict=True), key=itemgetter(1)):
+        run = " ".join(span for span, _ in group)
+        # A border, as a line through the shade could not be told from a dark one.
+        line = '<u class="rationale" style="text-decoration:none;border-bottom:2px solid">'
+        parts.append(f"{line}{run}</u>" if in_rationale else run)
     style = f"background:{PAPER};color:{INK};padding:.6em;line-height:1.8;overflow-wrap:anywhere"
-    return f'<p class="words" style="{style}">{" ".join(spans)}</p>'
+    return f'<p class="words" style="{style}">{" ".join(parts)}</p>'
 
 
 def legend(scale: Scale, ground: Ground = "image") -> str:
-    """The colours of a scale with the numbers at its ends, and 0 between them: HTML that needs no style sheet."""
+    """The colours of a scale with the numbers at its ends and at 0: HTML that needs no style sheet."""
     values = np.linspace(scale.low, scale.high, 17)
     shades = colours(values, scale, ground)
     if ground == "image":
