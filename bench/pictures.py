@@ -73,6 +73,11 @@ def colours(relevance: np.ndarray, scale: Scale, ground: Ground = "image") -> np
     return colour_map((np.asarray(relevance, dtype=float) - scale.low) / (scale.high - scale.low))[..., :3]
 
 
+def mixed(relevance: np.ndarray, scale: Scale, grey: np.ndarray | float = 0.5) -> np.ndarray:
+    """:func:`colours` laid over grey in 0..1, by default the middle one, for legends; (..., 3)."""
+    return (1 - OPACITY) * grey + OPACITY * colours(relevance, scale)
+
+
 def overlay(image: Image.Image, relevance: np.ndarray, scale: Scale | None = None) -> Image.Image:
     """Lay relevance (h, w) over the image in grey.
 
@@ -88,7 +93,7 @@ def overlay(image: Image.Image, relevance: np.ndarray, scale: Scale | None = Non
         image.size, Image.Resampling.BILINEAR
     )
     grey = np.asarray(image.convert("L"), dtype=float)[..., None] / 255
-    return Image.fromarray(_bytes(_laid_over(grey, colours(np.asarray(fitted), scale))))
+    return Image.fromarray(_bytes(mixed(np.asarray(fitted), scale, grey)))
 
 
 def outline(image: Image.Image, mask: np.ndarray, width: int = 1) -> Image.Image:
@@ -151,9 +156,7 @@ def words_html(
 def legend(scale: Scale, ground: Ground = "image") -> str:
     """The colours of a scale with the numbers at its ends and at 0: HTML that needs no style sheet."""
     values = np.linspace(scale.low, scale.high, 17)
-    shades = colours(values, scale, ground)
-    if ground == "image":
-        shades = _laid_over(0.5, shades)
+    shades = mixed(values, scale) if ground == "image" else colours(values, scale, ground)
     stops = ",".join(map(hexadecimal, shades))
     numbers = [f"{value:.3g}" for value in ((scale.low, 0, scale.high) if scale.signed else scale)]
     bar = f'<span style="display:block;height:.8em;background:linear-gradient(to right,{stops})"></span>'
@@ -184,10 +187,6 @@ def readable_on(colour: np.ndarray) -> str:
     luminance = linear @ (0.2126, 0.7152, 0.0722)
     # Contrast by WCAG 2: (lighter + 0.05) / (darker + 0.05), with a luminance of 1 for white and 0 for black.
     return PAPER if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.05 else INK
-
-
-def _laid_over(grey: np.ndarray | float, colour: np.ndarray) -> np.ndarray:
-    return (1 - OPACITY) * grey + OPACITY * colour
 
 
 def _bytes(colour: np.ndarray) -> np.ndarray:
