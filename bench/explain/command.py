@@ -3,13 +3,14 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from bench.errors import BenchError
+from bench.explain.classes import find
 from bench.explain.explainer import METHOD, SUITE, ImageExplainer, TextExplainer
 from bench.explain.explanation import Explanation, TextExplanation
 from bench.explain.jobs import Job, of_images, of_texts
@@ -45,6 +46,8 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     try:
         jobs, explainer = _prepared(options)
+        if options.target is not None:
+            find(explainer.classes, options.target)  # or every sample would say that there is no such class
     except BenchError as e:
         print(f"error: {e}", file=sys.stderr)
         return 2
@@ -83,8 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--model",
         default=SUITE,
-        help="a suite (embedded, small_real, paper), timm's name of an architecture, or for texts a directory "
-        "of transformers (default: %(default)s)",
+        help="a suite (embedded, small_real, paper), timm's name of an architecture, or for texts a "
+        "directory of transformers (default: %(default)s)",
     )
     add("--checkpoint", help="a local file with the weights of timm's architecture (default: the hub's)")
     add(
@@ -114,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _prepared(options: argparse.Namespace) -> tuple[list[Job], Callable[..., Explanation]]:
+def _prepared(options: argparse.Namespace) -> tuple[list[Job], ImageExplainer | TextExplainer]:
     """What to explain, and with what.
 
     Raises:
