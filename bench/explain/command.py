@@ -5,16 +5,17 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from tqdm import tqdm
 
 from bench.errors import BenchError
-from bench.explain.classes import find
+from bench.explain.classes import Class, find
 from bench.explain.explainer import METHOD, SUITE, ImageExplainer, TextExplainer
 from bench.explain.explanation import Explanation, TextExplanation
 from bench.explain.jobs import Job, of_images, of_texts
-from bench.explain.show import FIGURES, cut, percent, save
+from bench.explain.show import FIGURES, cut, listed, percent, save
 
 HELP = """\
 Explain why a model gives an image, or a text, to a class.
@@ -137,7 +138,11 @@ def _prepared(options: argparse.Namespace) -> tuple[list[Job], ImageExplainer | 
         raise BenchError(
             f"--checkpoint {options.checkpoint}: is for images; name a text's directory as --model"
         )
-    return of_texts(texts, options.output), TextExplainer(options.model, methods, options.set)
+    jobs = of_texts(texts, options.output)
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # of the weights: they are read in no time
+    return jobs, TextExplainer(options.model, methods, options.set)
 
 
 def _write(explanation: Explanation, path: Path) -> None:
@@ -162,12 +167,12 @@ def _record(job: Job, explanation: Explanation) -> dict[str, Any]:
     return record
 
 
-def _class(shown, probability: float) -> dict[str, Any]:
+def _class(shown: Class, probability: float) -> dict[str, Any]:
     return {"index": shown.index, "wnid": shown.wnid, "name": shown.name, "probability": probability}
 
 
 def _summary(job: Job, explanation: Explanation) -> str:
-    lines = [f"{job.name} → {job.output}", f"  explained: {explanation.explained}"]
-    lines += [f"  {percent(probability):>7}  {c}" for c, probability in explanation.top]
+    lines = [f"{shorten(job.name, 70)} → {job.output}", f"  explained: {explanation.explained}"]
+    lines += [f"  {percent(probability):>7}  {c}" for c, probability in listed(explanation)]
     note = cut(explanation) if isinstance(explanation, TextExplanation) else None
     return "\n".join([*lines, f"  {note}"] if note else lines)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from bench.explain.classes import Class
 from bench.pictures import Scale, data_uri, legend, mixed, overlay, scale_of, words_html
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 LONGEST = 640  # pixels of an image in a picture
 PIXELS = Scale(0, 1)  # of all maps of images: they are min–max scaled
 SCALED = "relevance, each map scaled to 0–1"
-PANEL, COLUMNS = 2.6, 4  # inches per panel, panels per row
+PANEL = 2.6  # inches
 FIGURES = (".png", ".jpg", ".jpeg", ".webp", ".svg", ".pdf")
 PAGE = """<!doctype html>
 <html lang="en">
@@ -27,6 +28,8 @@ PAGE = """<!doctype html>
 <style>
 :root {{ color-scheme: light dark }}
 body {{ font: 1rem/1.4 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }}
+h1 {{ font-size: 1.5rem }}
+h2 {{ font-size: 1.2rem }}
 </style>
 <main>
 <h1>{title}</h1>
@@ -46,8 +49,9 @@ def figure(explanation: "ImageExplanation") -> "Figure":
     pictures = {"image": image} | {
         readable(name): overlay(image, relevance, PIXELS) for name, relevance in explanation.maps.items()
     }
-    columns = min(len(pictures) + 1, COLUMNS)
-    rows = -(-(len(pictures) + 1) // columns)
+    panels = len(pictures) + 1
+    columns = panels if panels < 5 else min((4, 5), key=lambda columns: -panels % columns)  # few empty ones
+    rows = -(-panels // columns)
     height = PANEL * image.height / image.width
     figure, axes = plt.subplots(
         rows,
@@ -105,7 +109,8 @@ def image_html(explanation: "ImageExplanation") -> str:
 
 def text_html(explanation: "TextExplanation") -> str:
     """The words shaded by each method, each with its legend, and the most probable classes."""
-    parts = []
+    note = cut(explanation)
+    parts = [f"<p>{note}</p>"] if note else []
     for name, relevance in explanation.maps.items():
         scale = scale_of(relevance)
         parts += [
@@ -113,8 +118,6 @@ def text_html(explanation: "TextExplanation") -> str:
             words_html(explanation.words, relevance, scale=scale),
             f"<p>{legend(scale, 'words')}</p>",
         ]
-    if note := cut(explanation):
-        parts.append(f"<p>{note}</p>")
     return "".join(parts) + _classes_html(explanation)
 
 
@@ -127,9 +130,15 @@ def cut(explanation: "TextExplanation") -> str | None:
     )
 
 
+def listed(explanation: "Explanation") -> list[tuple[Class, float]]:
+    """The most probable classes with their probabilities, and the explained one if it is none of them."""
+    explained = (explanation.explained, explanation.probability)
+    return explanation.top + [explained] * (explained not in explanation.top)
+
+
 def percent(probability: float) -> str:
     """A probability for readers."""
-    return f"{100 * probability:.1f} %"
+    return f"{100 * probability:.1f} %" if probability >= 0.0005 else "< 0.1 %"
 
 
 def readable(method: str) -> str:
@@ -138,7 +147,8 @@ def readable(method: str) -> str:
 
 
 def _title(explanation: "Explanation") -> str:
-    return f"{explanation.explained.name}, {percent(explanation.probability)} – {explanation.model}"
+    explained = f"{explanation.explained.name} ({percent(explanation.probability)})"
+    return f"Relevance for {explained}, {explanation.model}"
 
 
 def _small(image: Image.Image) -> Image.Image:
@@ -147,15 +157,17 @@ def _small(image: Image.Image) -> Image.Image:
     return image
 
 
-def _bars(axis, explanation: "Explanation") -> None:
+def _bars(axis, explanation: "ImageExplanation") -> None:
     """The most probable classes, the explained one in a colour of its own."""
     axis.set_axis_on()
-    top = explanation.top
+    axis.set_box_aspect(explanation.image.height / explanation.image.width)  # of the panels beside it
+    top = listed(explanation)
     names = [f"{c.name} {percent(probability)}" for c, probability in top]
-    shades = ["#D55E00" if c == explanation.explained else "#999999" for c, _ in top]
+    explained = [c == explanation.explained for c, _ in top]
+    shades = ["#D55E00" if it else "#999999" for it in explained]
     axis.barh(range(len(top)), [probability for _, probability in top], color=shades, height=0.35)
-    for place, name in enumerate(names):
-        axis.text(0, place - 0.25, name, fontsize=8, va="bottom")
+    for place, (name, it) in enumerate(zip(names, explained, strict=True)):
+        axis.text(0, place - 0.25, name, fontsize=8, va="bottom", weight="bold" if it else "normal")
     axis.set(xlim=(0, 1), ylim=(len(top) - 0.5, -0.9), yticks=[], xticks=[])
     axis.spines[:].set_visible(False)
     axis.set_title("most probable classes", fontsize=9)
@@ -171,11 +183,11 @@ def _figure_html(image: Image.Image, caption: str, description: str) -> str:
 def _classes_html(explanation: "Explanation") -> str:
     rows = "".join(
         f"<tr><td>{percent(probability)}</td><td>{_bold(c, explanation)}</td></tr>"
-        for c, probability in explanation.top
+        for c, probability in listed(explanation)
     )
-    return f"<table><tr><th>probability</th><th>class</th></tr>{rows}</table>"
+    return f'<table style="text-align:left"><tr><th>probability</th><th>class</th></tr>{rows}</table>'
 
 
-def _bold(shown, explanation: "Explanation") -> str:
+def _bold(shown: Class, explanation: "Explanation") -> str:
     text = html.escape(str(shown))
     return f"<strong>{text}</strong> (explained)" if shown == explanation.explained else text
