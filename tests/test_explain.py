@@ -22,6 +22,7 @@ from bench.errors import BenchError
 from bench.explain import ImageExplainer, TextExplainer, explain_image, explain_text
 from bench.explain.classes import find, image_classes, text_classes
 from bench.explain.command import main
+from bench.explain.show import save
 from tests.tiny_images import OPTIONS
 
 DIGIT = 7
@@ -65,7 +66,7 @@ def here(tmp_path, monkeypatch):
 
 
 def refused(arguments, capsys) -> str:
-    """The one line that a user's mistake is answered with."""
+    """What a user's mistake is answered with."""
     assert main(arguments) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -203,13 +204,13 @@ def test_an_image_becomes_a_picture_beside_it(photo, capsys):
     assert re.search(r"explained: seven \(7, n00000007\)", out)
 
 
-def test_the_same_command_writes_the_same_bytes(photo):
-    files = [photo.with_name(f"{name}.{suffix}") for name in "ab" for suffix in ("png", "svg", "pdf", "html")]
-    for file in files:
-        assert main([str(photo), "--method", "rollout", "--output", str(file)]) == 0
-    half = len(files) // 2
-    for first, second in zip(files[:half], files[half:], strict=True):
-        assert first.read_bytes() == second.read_bytes(), first.suffix
+def test_the_same_explanation_is_written_with_the_same_bytes(photo, tmp_path):
+    explainer = ImageExplainer(methods=["rollout"])
+    for suffix in ("png", "svg", "pdf", "html"):
+        files = [tmp_path / f"{name}.{suffix}" for name in "ab"]
+        for file in files:
+            save(explainer(photo), file)
+        assert files[0].read_bytes() == files[1].read_bytes(), suffix
 
 
 def test_all_methods_make_a_grid(photo, capsys):
