@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from PIL import Image
 
+from bench.batches import seed_everything
+from bench.compute import fitted
 from bench.config import CONF, build, configuration
 from bench.data.imagenet import decode_rgb
+from bench.devices import device_of
 from bench.errors import BenchError
 from bench.explain.classes import Class, find, image_classes, text_classes
 from bench.explain.explanation import ImageExplanation, TextExplanation
 from bench.images import ImageSettings, pixel_maps
 from bench.models import ImageModel, TextModel
-from bench.run import _fitted, device_of, seed_everything
 from bench.tasks.task import explain
 from bench.tasks.token_f1 import word_relevance
 
@@ -210,9 +212,7 @@ def _built(
     configs = [configuration([*_method(name), *choice]) for name in names]
     config = configs[0]
     model = build("model", config["model"]).to(device_of(config["device"]))
-    methods = {
-        c["method"]["name"]: _fitted(build("method", c["method"]), model, c["method"]) for c in configs
-    }
+    methods = {c["method"]["name"]: fitted(build("method", c["method"]), model, c["method"]) for c in configs}
     return config, model, methods
 
 
