@@ -46,8 +46,22 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
         BenchError: naming a key that has no value yet.
     """
     cell = plain(cfg)
+    _check_text(cell)
     cell["method"]["name"] = cell["method"]["name"] or cell["method"]["_target_"].rpartition(".")[2]
     return cell
+
+
+def _check_text(cell: Mapping[str, Any]) -> None:
+    """Raises BenchError if a path or a ``_target_`` is no text, as it is read before anything looks at it."""
+    texts = {f"paths.{key}": value for key, value in cell["paths"].items()}
+    for section in ("dataset", "model", "method", "task"):
+        keys = {"_target_", "path"} & cell[section].keys()
+        texts |= {f"{section}.{key}": cell[section][key] for key in sorted(keys)}
+    if cell["model"].get("checkpoint") is not None:
+        texts["model.checkpoint"] = cell["model"]["checkpoint"]
+    for key, value in texts.items():
+        if not isinstance(value, str):
+            raise BenchError(f"{key}={value}: expected text; quote it if it looks like a number")
 
 
 def configuration(overrides: Sequence[str]) -> dict[str, Any]:

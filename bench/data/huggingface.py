@@ -149,14 +149,20 @@ class ParquetRows:
         import datasets
 
         self._groups: list[tuple[Path, int]] = []
+        self.features = datasets.Features.from_arrow_schema(pq.read_schema(files[0]))
         lengths = []
         for file in files:
             metadata = pq.read_metadata(file)
+            columns = sorted(metadata.schema.to_arrow_schema().names)
+            if columns != sorted(self.features):
+                raise BenchError(
+                    f"{file}: it has the columns {', '.join(columns)} where {files[0]} has "
+                    f"{', '.join(sorted(self.features))}; expected files of one table. Remove one of them."
+                )
             self._groups += [(file, group) for group in range(metadata.num_row_groups)]
             lengths += [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
         self._starts = [0, *accumulate(lengths)]
         self._kept: tuple[int, pa.Table] | None = None
-        self.features = datasets.Features.from_arrow_schema(pq.read_schema(files[0]))
 
     def __len__(self) -> int:
         return self._starts[-1]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bench.errors import BenchError
 from bench.hub import is_directory
-from bench.models.checkpoint import checksum
+from bench.models.checkpoint import check_finite, checksum
 
 # What models call the classes, in the order of the labels in bench.data; LABEL_0 is a name for the first.
 CLASSES = ({"NEG", "NEGATIVE", "LABEL_0"}, {"POS", "POSITIVE", "LABEL_1"})
@@ -46,10 +46,13 @@ class TextModel:
         path = str(path)
         local = is_directory("model.path", path, "config.json, model.safetensors and a tokenizer")
         try:
-            self.tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=local)
+            self.tokenizer = AutoTokenizer.from_pretrained(
+                path, local_files_only=local, trust_remote_code=False
+            )
             self.module, loading = AutoModelForSequenceClassification.from_pretrained(
                 path,
                 local_files_only=local,
+                trust_remote_code=False,
                 use_safetensors=True,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,
@@ -69,6 +72,7 @@ class TextModel:
                 f"model.path: {path} lacks {', '.join(missing[:3])}; "
                 "expected a fine-tuned sequence classifier, not a pretrained encoder alone"
             )
+        check_finite(self.module, f"model.path: {path}")
         config = self.module.config
         # An ill-fitting vocabulary is no error in transformers: it silently makes a tokenizer of five words.
         if not len(CLASSES) < len(self.tokenizer) <= config.vocab_size or len(self.tokenizer) < 100:
@@ -84,7 +88,7 @@ class TextModel:
                 "expected NEG and POS (or NEGATIVE and POSITIVE) in id2label of config.json"
             )
         self.path = path
-        self.max_length = config.max_position_embeddings
+        self.max_length = getattr(config, "max_position_embeddings", None)  # positions may be relative
         self.checksum = checksum(self.module)
         self.device = torch.device("cpu")
 
@@ -103,7 +107,7 @@ class TextModel:
 
     def encode(self, documents: Sequence[Sequence[str]], max_length: int) -> Encoding:
         """Split words into pieces, cut at ``max_length`` pieces and pad to the longest of the batch."""
-        if max_length > self.max_length:
+        if self.max_length is not None and max_length > self.max_length:
             raise BenchError(
                 f"protocol.token_f1.max_length={max_length}: "
                 f"{self.path} takes at most {self.max_length} word pieces"

@@ -1,0 +1,18 @@
+"""What every refusal of a user's input has in common."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from bench.errors import BenchError
+
+
+@contextmanager
+def refused(expected: str) -> Iterator[None]:
+    """What is done in it has to end in a BenchError of one readable line that matches ``expected``."""
+    with pytest.raises(BenchError, match=expected) as raised:
+        yield
+    message = str(raised.value)
+    assert len(message.splitlines()) == 1
+    assert len(message) < 1000
