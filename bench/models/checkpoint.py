@@ -1,7 +1,6 @@
 """Reading weights from local files, without unpickling anything."""
 
 import hashlib
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,16 +24,12 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         raise BenchError(
             f"model.checkpoint: there is no file {path}; give the path of a .safetensors or .pth file"
         )
+    safe = path.suffix == ".safetensors"
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        weights = torch.load(path, map_location="cpu", weights_only=True)
+        weights = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:  # zip, pickle, safetensors and torch meet damage with errors of their own
-        # Not torch's words for a pickle: they advise to load it all the same.
-        pickled = isinstance(e, pickle.UnpicklingError)
-        reason = (
-            "it holds more than tensors" if pickled else f"{type(e).__name__}: {str(e).partition(chr(10))[0]}"
-        )
+        # Not torch's words: they advise to load a pickle all the same.
+        reason = str(e) if safe else "it is damaged, or holds more than tensors"
         raise BenchError(
             f"model.checkpoint: {path} cannot be read as weights ({reason}); "
             "expected a complete .safetensors file or a .pth file with a plain state dict"

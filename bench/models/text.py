@@ -14,6 +14,8 @@ from bench.models.checkpoint import check_finite, checksum
 # What models call the classes, in the order of the labels in bench.data; LABEL_0 is a name for the first.
 CLASSES = ({"NEG", "NEGATIVE", "LABEL_0"}, {"POS", "POSITIVE", "LABEL_1"})
 
+CONTENT = "config.json, model.safetensors and a tokenizer"
+
 
 @dataclass(frozen=True)
 class Encoding:
@@ -44,7 +46,7 @@ class TextModel:
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
         path = str(path)
-        local = is_directory("model.path", path, "config.json, model.safetensors and a tokenizer")
+        local = is_directory("model.path", path, CONTENT)
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(
                 path, local_files_only=local, trust_remote_code=False
@@ -58,8 +60,10 @@ class TextModel:
                 ignore_mismatched_sizes=True,
             )
         except Exception as e:  # transformers' errors have no base of their own
-            reason = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
-            raise BenchError(f"model.path: {path} cannot be loaded as a sequence classifier: {reason}") from e
+            reason = str(e).strip().partition("\n")[0].rstrip(".:") or type(e).__name__
+            raise BenchError(
+                f"model.path: {path} cannot be loaded as a sequence classifier: {reason}; expected {CONTENT}"
+            ) from e
         self.module.eval()
         # transformers would go on with random numbers in the place of these.
         if mismatched := sorted(str(key[0]) for key in loading["mismatched_keys"]):
