@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -73,7 +73,9 @@ def configuration(overrides: Sequence[str]) -> dict[str, Any]:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         try:
             return resolved(compose("bench", overrides=["method=rollout", *overrides]))
-        except HydraException as e:
+        except OverrideParseException as e:
+            raise BenchError(f"{e.override}: {e}") from e
+        except (HydraException, ValueError) as e:  # the latter if the name of a choice is no text
             raise BenchError(str(e)) from e
 
 

@@ -22,6 +22,8 @@ def check(settings: dict[str, Any]) -> None:
             in the message: it may be an API key, which must not be in a configuration, for that is kept
             beside the results.
     """
+    if not isinstance(settings, Mapping):
+        raise BenchError("wandb: expected a section; wandb.mode=disabled turns it off")
     if unknown := sorted(settings.keys() - {"mode", *NAMES}):
         raise BenchError(
             f"wandb.{unknown[0]}: expected wandb.mode, {', '.join(f'wandb.{name}' for name in NAMES)} alone; "

@@ -16,3 +16,9 @@ def refused(expected: str) -> Iterator[None]:
     message = str(raised.value)
     assert len(message.splitlines()) == 1
     assert len(message) < 1000
+
+
+def read_all(dataset) -> None:
+    """Read every sample of a data set."""
+    for index in range(len(dataset)):
+        dataset[index]

@@ -13,17 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from bench.data import Movies
-from tests.refusals import refused
+from tests.refusals import read_all, refused
 from tests.test_run import command
-from tests.tiny_texts import DOCUMENTS, write_movies
+from tests.tiny_texts import write_movies
 
 NAME = "b"  # the second of the reviews
-
-
-def read_all(path):
-    dataset = Movies(path)
-    for index in range(len(dataset)):
-        dataset[index]
 
 
 @pytest.fixture
@@ -129,7 +123,7 @@ DAMAGE = {
 def test_a_damaged_folder(movies, damage, expected):
     damage(movies)
     with refused(expected):
-        read_all(movies)
+        read_all(Movies(movies))
 
 
 def packed(movies) -> bytes:
@@ -178,7 +172,7 @@ def test_a_damaged_archive(movies, tmp_path, damage):
     path = tmp_path / "movies.tar.gz"
     path.write_bytes(damage(packed(movies)))
     with refused(r"movies\.tar\.gz: cannot be read .* Download it again"):
-        read_all(path)
+        read_all(Movies(path))
 
 
 TEXT = pa.string()
@@ -204,7 +198,7 @@ def test_a_damaged_row(tmp_path, change, expected):
     good = {"review": ["what a joy"], "label": [1], "evidences": [["a joy"]]}
     pq.write_table(pa.table(good | change), tmp_path / "rows.parquet")
     with refused(rf"rows\.parquet \(split test\): row 0: .*{expected}"):
-        read_all(tmp_path / "rows.parquet")
+        read_all(Movies(tmp_path / "rows.parquet"))
 
 
 def test_the_command_line_names_a_damaged_line(movies, tmp_path):
@@ -216,4 +210,3 @@ def test_the_command_line_names_a_damaged_line(movies, tmp_path):
     assert done.returncode == 2
     assert "test.jsonl, line 2: span 0 to 99" in done.stderr
     assert "Traceback" not in done.stderr + done.stdout
-    assert len(DOCUMENTS) == 3

@@ -6,7 +6,7 @@ import pytest
 
 from bench.data import HuggingFaceImages
 from tests.damage import JPEG, png_bomb
-from tests.refusals import refused
+from tests.refusals import read_all, refused
 
 FIELDS = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 GOOD = {"bytes": JPEG, "path": "a.JPEG"}
@@ -46,17 +46,11 @@ ROWS = {
 }
 
 
-def read_all(path):
-    dataset = HuggingFaceImages(path)
-    for index in range(len(dataset)):
-        dataset[index]
-
-
 @pytest.mark.parametrize(("table", "expected"), ROWS.values(), ids=ROWS)
 def test_damaged_rows(tmp_path, table, expected):
     pq.write_table(table, tmp_path / "rows.parquet")
     with refused(rf"rows\.parquet.*{expected}"):
-        read_all(tmp_path / "rows.parquet")
+        read_all(HuggingFaceImages(tmp_path / "rows.parquet"))
 
 
 BYTES = {
@@ -77,7 +71,7 @@ def test_a_damaged_parquet_file(tmp_path, datasets_cache, damage, folder):
     pq.write_table(rows(), file, compression="none")
     file.write_bytes(damage(file.read_bytes()))
     with refused(r"table.*"):
-        read_all(file.parent if folder else file)
+        read_all(HuggingFaceImages(file.parent if folder else file))
 
 
 def test_files_of_different_tables(tmp_path, datasets_cache):
@@ -86,7 +80,7 @@ def test_files_of_different_tables(tmp_path, datasets_cache):
     with refused(
         r"validation-1\.parquet: it has the columns image where .*validation-0\.parquet has image, label"
     ):
-        read_all(tmp_path)
+        read_all(HuggingFaceImages(tmp_path))
 
 
 def cut_arrow(folder):
@@ -110,10 +104,10 @@ def test_a_damaged_saved_folder(tmp_path, datasets_cache, damage):
     datasets.Dataset(rows()).save_to_disk(tmp_path / "saved")
     damage(tmp_path / "saved")
     with refused(r"saved \(split validation\): .* cannot read it"):
-        read_all(tmp_path / "saved")
+        read_all(HuggingFaceImages(tmp_path / "saved"))
 
 
 def test_a_folder_without_images(tmp_path, datasets_cache):
     (tmp_path / "nothing").mkdir()
     with refused(r"nothing \(split validation\)"):
-        read_all(tmp_path / "nothing")
+        read_all(HuggingFaceImages(tmp_path / "nothing"))

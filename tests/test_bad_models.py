@@ -118,7 +118,7 @@ PTH = {
     **{f"text beginning with {letter}": content(letter.encode() + b"ello\n") for letter in "hjqrtuRbQse("},
     "cut": cut_torch_file,
     "zip": plain_zip,
-    "pickle": content(pickle.dumps({"head.bias": [1.0]})),
+    "pickle": content(pickle.dumps({"head.bias": [1.0]}, protocol=2)),
     "list of tensors": torch_file([torch.ones(3)]),
     "numbers": torch_file({"head.bias": 1.0}),
     "nested": torch_file({"weights": {"head.bias": torch.ones(3)}}),
