@@ -9,10 +9,10 @@ from bench.errors import BenchError
 
 
 @contextmanager
-def refused(expected: str) -> Iterator[None]:
+def refused(expected: str) -> Iterator[pytest.ExceptionInfo]:
     """What is done in it has to end in a BenchError of one readable line that matches ``expected``."""
     with pytest.raises(BenchError, match=expected) as raised:
-        yield
+        yield raised
     message = str(raised.value)
     assert len(message.splitlines()) == 1
     assert len(message) < 1000

@@ -115,7 +115,7 @@ BESIDE = {
 
 
 def named(key: str, value: str) -> str:
-    """What a message has to hold: the whole key of a protocol's setting, the last part of another, or a path."""
+    """What a message has to hold: a protocol's setting in full, the last part of another, or a path."""
     if key.startswith("protocol."):
         return re.escape(key)
     return rf"\b{key.rpartition('.')[2]}\b" + (f"|{value}" if value.startswith("/") else "")

@@ -115,7 +115,7 @@ class EraserReviews:
         except (KeyError, ValueError) as error:
             raise BenchError(
                 f"{self._split}: missing or not UTF-8 text; the splits there are {files.splits() or 'none'}. "
-                "Choose one of them, or download the data again."
+                "Set split to one of them, or download the data again."
             ) from error
         self._annotations = [
             (number, *self._parse(line, number)) for number, line in enumerate(lines, start=1) if line.strip()
