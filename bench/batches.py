@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import torch
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
+from bench.console import say
 from bench.errors import BenchError
 from bench.memory import Memory, is_out_of_memory
 
@@ -59,7 +59,7 @@ class BatchSize:
             ) from error
         self.size, self.grows = self.size // 2, False
         self.memory.release()
-        tqdm.write(f"out of memory: going on with batch_size={self.size} ({_first_line(error)})")
+        say(f"out of memory: going on with batch_size={self.size} ({_first_line(error)})")
 
 
 def rows_of(

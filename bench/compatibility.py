@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from bench.config import PROJECT
+from bench.console import say
 from bench.families import FAMILIES, SMALL, TINY, Example, Family
 from bench.sanity import conservation
 from methods import LRP, GradCAM, PartialLRP, RawAttention, Rollout, TransformerAttribution
@@ -140,7 +140,8 @@ def table(families: Sequence[Family]) -> str:
     ]
     lines = ["| " + " | ".join(head) + " |", "|" + ":--|" * 2 + ":-:|" * len(METHODS) + "--:|" * 6]
     reasons: list[str] = []
-    for family in tqdm(families, "families", unit="family"):
+    for family in families:
+        say(family.name)
         found = verdict(family)
         marks = []
         for name in METHODS:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from torch.utils.data import Subset
-from tqdm import tqdm
 
 from bench import sanity
 from bench.batches import BatchSize, loaded, readers_may_die, rows_of, seed_everything
 from bench.config import build
+from bench.console import progress, say
 from bench.devices import device_of
 from bench.errors import BenchError
 from bench.interrupts import ended_by_signals
@@ -35,6 +35,7 @@ class Saved:
         keep: where they go.
         origin: describes, whenever it is called, what was computed since the last time.
         every: seconds between parts.
+        count: of the samples that are saved.
     """
 
     keep: Callable[[Part], None]
@@ -43,6 +44,7 @@ class Saved:
     rows: list[pd.DataFrame] = field(default_factory=list)
     skipped: dict[int, str] = field(default_factory=dict)
     last: float = field(default_factory=time.monotonic)
+    count: int = 0
 
     def add(self, rows: pd.DataFrame) -> None:
         """Take the rows of a batch; save them if it is time to."""
@@ -60,6 +62,7 @@ class Saved:
             return
         rows = pd.concat(self.rows, ignore_index=True) if self.rows else pd.DataFrame({POSITION: []})
         self.keep(Part(rows, dict(self.skipped), self.origin()))
+        self.count += len(rows)
         self.rows.clear()
         self.skipped.clear()
         self.last = time.monotonic()
@@ -114,26 +117,24 @@ def compute(
         return rows if kept is None else rows.assign(map=kept.last())
 
     saved = Saved(keep, origin, config["save_every"])
-    progress = tqdm(total=len(left), desc=str(cell), unit="sample", mininterval=1, leave=False)
 
     def skip(position: int, error: BenchError) -> None:
         if not skipping:
             raise error
-        tqdm.write(f"skipped: {error}")
+        say(f"skipped: {error}")
         saved.skipped[position] = str(error)
-        progress.update()
 
-    with progress, ended_by_signals(), readers_may_die():
+    with progress(str(cell), len(left), "sample") as advance, ended_by_signals(), readers_may_die():
         try:
             samples = meter.during("load", loaded(config, dataset, left, task.preparation(model), skip))
             for rows in rows_of(evaluate, samples, batch_size):
                 saved.add(rows)
-                progress.update(len(rows))
+                advance(len(rows))
         except BaseException:
             with suppress(BenchError):  # the first error says more
                 saved.save()
-            if progress.n:
-                tqdm.write(f"{cell}: {progress.n} of {len(left)} samples are saved; start it again to go on")
+            if saved.count:
+                say(f"{cell}: {saved.count} of {len(left)} samples are saved; start it again to go on")
             raise
         saved.save()
 

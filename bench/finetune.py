@@ -15,12 +15,12 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from tqdm import tqdm
 
 import bench  # noqa: F401  first: see its docstring
 from bench import tracking
 from bench.batches import seed_everything
 from bench.config import build, fingerprint, plain
+from bench.console import progress
 from bench.devices import device_of
 from bench.errors import BenchError
 from bench.models.pretrained import load_classifier, load_tokenizer
@@ -114,7 +114,7 @@ class Trainer:
             self.state.end_epoch({"train_loss": loss, "val_accuracy": accuracy})
             self.state.save(self.model, self.optimizer)
             self.run.log(self.state.history[-1])
-            tqdm.write(f"epoch {len(self.state.history)}: loss {loss:.4f}, accuracy on val {accuracy:.1f} %")
+            print(f"epoch {len(self.state.history)}: loss {loss:.4f}, accuracy on val {accuracy:.1f} %")
         return self._best()
 
     def _best(self) -> int:
@@ -132,14 +132,14 @@ class Trainer:
         # The order depends on the seed and the epoch alone, so that a run that goes on finds its place in it.
         shuffle = torch.Generator().manual_seed(self.config["seed"] * 10_000 + epoch)
         batches = torch.randperm(len(labels), generator=shuffle).split(self.config["batch_size"])
-        progress = tqdm(batches, f"epoch {epoch + 1}", initial=self.state.step, unit="step", mininterval=1)
-        for batch in batches[self.state.step :]:
-            loss = self._step({name: value[batch] for name, value in inputs.items()}, labels[batch])
-            self.state.end_step(loss)
-            progress.update()
-            if self.state.step % self.config["save_every"] == 0:
-                self.state.save(self.model, self.optimizer)
-        progress.close()
+        left = batches[self.state.step :]
+        with progress(f"epoch {epoch + 1}", len(left), "step") as advance:
+            for batch in left:
+                loss = self._step({name: value[batch] for name, value in inputs.items()}, labels[batch])
+                self.state.end_step(loss)
+                advance()
+                if self.state.step % self.config["save_every"] == 0:
+                    self.state.save(self.model, self.optimizer)
         return self.state.loss / len(labels)
 
     def _step(self, inputs: dict[str, Tensor], labels: Tensor) -> float:

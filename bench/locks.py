@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from tqdm import tqdm
 
+from bench.console import say
 from bench.store import writing
 
 PATIENCE = 2.0  # seconds: a status command holds a lock for an instant to see whether it is free
@@ -39,7 +39,7 @@ def claimed(path: Path, wait: bool) -> Iterator[None]:
         except Timeout:
             if not wait:
                 raise BusyError(_holder(path)) from None
-            tqdm.write(f"waiting for {_holder(path)}")
+            say(f"waiting for {_holder(path)}")
             lock.acquire()
     who = f"process {os.getpid()} on {platform.node()}, which began at {time.strftime('%Y-%m-%d %H:%M')}"
     try:

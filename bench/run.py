@@ -4,12 +4,12 @@ import os
 from typing import Any
 
 import pandas as pd
-from tqdm import tqdm
 
 from bench import maps, tracking
 from bench.batches import block
 from bench.compute import compute, dataset_of
 from bench.config import build
+from bench.console import say
 from bench.errors import BenchError
 from bench.locks import BusyError, claimed
 from bench.shards import Cut, Work, together
@@ -34,7 +34,7 @@ def run(config: dict[str, Any]) -> dict[str, float] | None:
         with claimed(cell.lock_file(shard), wait=config["on_busy"] == "wait"), cell.failures(shard):
             return _run(cell)
     except BusyError as e:
-        tqdm.write(f"{cell}: left to {e}")
+        say(f"{cell}: left to {e}")
         return None
 
 
@@ -66,7 +66,7 @@ def _finish(cell: Cell, work: Work, task) -> dict[str, float] | None:
             return None
         parts = work.parts()
         if missing := work.missing(parts, _skipping(cell.config)):
-            tqdm.write(f"{cell}: shard {cell.config['shard']} is done; {work.in_words(missing)}")
+            say(f"{cell}: shard {cell.config['shard']} is done; {work.in_words(missing)}")
             return None
         rows, origin = together(parts)
         if "map" in rows:
@@ -83,7 +83,7 @@ def _written(cell: Cell, task, rows: pd.DataFrame, origin: dict[str, Any]) -> di
     cell.write(rows, record)
     tracking.log(cell, record, rows)
     last_k = {name.partition("@")[0]: name for name in summary}.values()
-    tqdm.write(f"{cell}: " + ", ".join(f"{name} {summary[name]:.4g}" for name in last_k))
+    print(f"{cell}: " + ", ".join(f"{name} {summary[name]:.4g}" for name in last_k))
     return summary
 
 
@@ -115,7 +115,7 @@ def _as_asked(cell: Cell) -> bool:
     try:
         record = cell.result().record
     except BenchError as e:
-        tqdm.write(str(e))
+        say(str(e))
         return False
     if config["sanity"] and not record.get("sanity", {}).get("thorough", False):
         return False
@@ -160,8 +160,8 @@ def _check(config: dict[str, Any]) -> None:
         if key in words and value == words[key]:
             continue
         if type(value) is not int or not least <= value < 2**32:  # numpy takes no larger seed
-            hint = {"batch_size": ", or auto", "limit": ", or null"}.get(key, "")
-            raise BenchError(f"{key}={value}: expected a whole number, {least} or more and below 2^32{hint}")
+            hint = {"batch_size": ", or auto", "limit": ", or null", "seed": " and below 2^32"}.get(key, "")
+            raise BenchError(f"{key}={value}: expected a whole number, {least} or more{hint}")
     for key in ("rerun", "sanity", "save_maps"):
         if not isinstance(config[key], bool):
             raise BenchError(f"{key}={config[key]}: expected true or false")

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from tqdm import tqdm
 
+from bench.console import say
 from bench.errors import BenchError
 from bench.parts import DAMAGED, POSITION, Part, origin_of, rows_of
 from bench.store import Cell, Result, folder, read_json, replace_file, writing
@@ -63,15 +63,14 @@ class Shard:
     positions: Sequence[int] = field(repr=False)
 
     def parts(self) -> list[Part]:
-        """What is done, in order. A part that is damaged is removed, with a message: it is computed again."""
+        """What is done, in order. A part that is damaged is passed over, with a message."""
         found = []
         for path in sorted(self.folder.glob("[0-9]*.parquet")):
             try:
                 found.append(Part.read(path))
             except DAMAGED as e:
                 reason = (str(e).strip() or type(e).__name__).splitlines()[0]
-                tqdm.write(f"{path} is damaged ({reason}): its samples are computed again")
-                path.unlink(missing_ok=True)
+                say(f"{path} is damaged ({reason}): its samples are computed again")
         return found
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from bench.config import configuration, swept
+from bench.console import show
 from bench.locks import is_claimed
 from bench.numbers import TASKS
 from bench.shards import Work, unfinished
@@ -157,7 +158,7 @@ def main(arguments: Sequence[str]) -> None:
         ],
         columns=["state", "cell", "samples", "per second", "left", ""],
     )
-    print(table.to_markdown(index=False, disable_numparse=True))
+    show(table.to_markdown(index=False, disable_numparse=True))
     counts = {state: sum(line.state == state for line in lines) for state in STATES}
     known = [line.seconds_left for line in lines if line.seconds_left is not None]
     total = ", ".join(f"{count} {state}" for state, count in counts.items() if count)

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from tqdm import tqdm
 
 from bench.config import fingerprint
+from bench.console import say
 from bench.embedded import VERSION as EMBEDDED_VERSION
 from bench.errors import BenchError
 
@@ -115,7 +115,7 @@ class Cell:
         try:
             self.result().check()
         except BenchError as e:
-            tqdm.write(str(e))
+            say(str(e))
             return False
         return True
 

@@ -5,7 +5,7 @@ model, protocol) become rows of one table; nothing is run. The tables are pertur
 and ablation; csv, md and tex go to ``results/<suite>/tables/<protocol>/``, the markdown is printed.
 
 A table in which a cell is not finished is refused; ``--partial`` makes one of the samples that all cells have
-so far, and labels it.
+so far, and labels it. ``--json`` prints the numbers as JSON instead.
 """
 
 import sys
@@ -18,6 +18,7 @@ import pandas as pd
 
 from bench import sanity
 from bench.config import configuration, fingerprint
+from bench.console import say, show
 from bench.errors import BenchError
 from bench.layout import latex, ordered, shown
 from bench.numbers import REFERENCES, RESAMPLES, TASKS, base_name, finished, numbers, protocol_label
@@ -286,7 +287,9 @@ def main(arguments: Sequence[str]) -> None:
     others = [a for a in others if a != "--partial"]
     if any(a.startswith("protocol=") and "," in a for a in others):
         raise BenchError("a table is of one protocol; make one table for each, e.g. with protocol=clean")
-    problems = []
+    as_json = "--json" in others
+    others = [a for a in others if a != "--json"]
+    problems, found = [], []
     for name in names:
         try:
             configs = [configuration([f"task={task}", *others]) for task in TABLES[name]]
@@ -295,11 +298,15 @@ def main(arguments: Sequence[str]) -> None:
             problems.append(f"{name}: {e}")
             continue
         made.write(Path(configs[0]["paths"]["results"]) / configs[0]["suite"]["name"] / "tables")
-        print(made.markdown())
+        found.append(made.data)
+        if not as_json:
+            show(made.markdown())
     if len(problems) == len(names):
         raise BenchError(f"no table of {problems[0]}")
     for problem in problems:
-        print(f"no table of {problem}", file=sys.stderr)
+        say(f"no table of {problem}")
+    if as_json:
+        print(pd.concat(found, ignore_index=True).to_json(orient="records", indent=1))
 
 
 def command_line(program: Callable[[Sequence[str]], None]) -> None:

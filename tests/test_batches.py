@@ -56,7 +56,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(capsys):
     sizes, order = in_batches(samples, most=3, size=8)
     assert order == samples
     assert sizes == [2] * 10 + [1]
-    assert capsys.readouterr().out.count("out of memory: going on with batch_size=") == 2
+    assert capsys.readouterr().err.count("out of memory: going on with batch_size=") == 2
 
 
 def test_the_batch_size_that_is_found_is_the_largest_that_fits():

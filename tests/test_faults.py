@@ -170,7 +170,7 @@ def test_a_truncated_part_is_computed_again(configure, tmp_path, capsys, size):
     part = min(work.folder.rglob("*.parquet"))
     part.write_bytes(part.read_bytes()[:size])
     run(config)
-    assert f"{part} is damaged" in capsys.readouterr().out
+    assert f"{part} is damaged" in capsys.readouterr().err
     assert Cell(config).rows_file.read_bytes() == expected
 
 
@@ -210,7 +210,7 @@ def test_a_damaged_cell_is_reported_and_computed_again(configure, capsys, damage
         with pytest.raises(BenchError, match="is damaged"):
             table(config)
     assert run(config) is not None
-    assert "is damaged" in capsys.readouterr().out
+    assert "is damaged" in capsys.readouterr().err
     assert cell.rows_file.read_bytes() == before
     assert run(config) is None
 
@@ -293,7 +293,7 @@ def test_out_of_memory_is_reported_once_and_changes_nothing(configure, tmp_path,
     Big.fits = 2
     config = configure(*OWN, "batch_size=4", "method._target_=tests.test_faults.Big")
     run(config)
-    assert capsys.readouterr().out.count("out of memory: going on with batch_size=2") == 1
+    assert capsys.readouterr().err.count("out of memory: going on with batch_size=2") == 1
     assert Cell(config).rows_file.read_bytes() == expected
 
 
@@ -333,7 +333,7 @@ def test_a_corrupt_image_among_a_thousand(configure, thousand, capsys):
     assert sum(len(part.rows) for part in work.parts()) == 500
     skipping = config | {"on_bad_sample": "skip"}
     run(skipping)
-    assert "skipped: " in capsys.readouterr().out
+    assert "skipped: " in capsys.readouterr().err
     result = Cell(config).result()
     assert len(result.rows) == result.record["samples"] == 999
     assert "i0500" not in set(result.rows["id"])
@@ -389,10 +389,10 @@ def test_a_cell_that_another_process_is_at_is_left_or_waited_for(configure, proc
     with pytest.raises(BusyError, match=f"process {process.pid} on"), claimed(lock, wait=False):
         pass
     assert run(config) is None
-    assert f"left to process {process.pid}" in capsys.readouterr().out
+    assert f"left to process {process.pid}" in capsys.readouterr().err
     threading.Timer(3, release.set).start()
     assert run(config | {"on_busy": "wait"}) is not None
-    assert "waiting for process" in capsys.readouterr().out
+    assert "waiting for process" in capsys.readouterr().err
     process.join()
     assert not is_claimed(lock)
 

@@ -101,7 +101,7 @@ def first_shard(configure, *overrides):
 
 def test_missing_shards_are_named(configure, capsys):
     config = first_shard(configure)
-    assert "shard 0 is done; of 2 shards 1 is not finished" in capsys.readouterr().out
+    assert "shard 0 is done; of 2 shards 1 is not finished" in capsys.readouterr().err
     with pytest.raises(BenchError, match=r"rollout.*: of 2 shards 1 is not finished.*--partial"):
         table(config)
 
@@ -211,7 +211,7 @@ def test_a_run_that_failed_goes_on_where_it_ended(configure, tmp_path, capsys):
     config = configure(*own)
     with pytest.raises(RuntimeError, match="a bug"):
         run(config)
-    assert "2 of 4 samples are saved; start it again to go on" in capsys.readouterr().out
+    assert "2 of 4 samples are saved; start it again to go on" in capsys.readouterr().err
     assert FailsLate.seen == 3
     run(config)
     assert FailsLate.seen == 5  # the two that were left

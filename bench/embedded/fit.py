@@ -37,7 +37,7 @@ def fit(
     schedules = [
         OneCycleLR(o, learning_rate, steps, pct_start=0.06, cycle_momentum=False) for o in optimizers
     ]
-    progress = tqdm(loader, description, steps, unit="step")
+    progress = tqdm(loader, description, steps, unit="step", disable=None)  # not in a file
     for step, batch in enumerate(progress):
         loss = loss_of(step, batch)
         modules.zero_grad()

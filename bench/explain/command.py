@@ -8,8 +8,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-from tqdm import tqdm
-
+from bench.console import progress, say
 from bench.errors import BenchError
 from bench.explain.classes import Class, find
 from bench.explain.explainer import METHOD, SUITE, ImageExplainer, TextExplainer
@@ -53,17 +52,19 @@ def main(arguments: Sequence[str]) -> int:
         print(f"error: {e}", file=sys.stderr)
         return 2
     done, failed = [], 0
-    for job in tqdm(jobs, desc="explaining", unit="sample", disable=len(jobs) == 1):
-        try:
-            explanation = explainer(job.sample, options.target)
-            _write(explanation, job.output)
-        except BenchError as e:
-            tqdm.write(f"error: {e}", file=sys.stderr)
-            failed += 1
-            continue
-        done.append(_record(job, explanation))
-        if not options.json:
-            tqdm.write(_summary(job, explanation))
+    with progress("explaining", len(jobs), "sample") as advance:
+        for job in jobs:
+            try:
+                explanation = explainer(job.sample, options.target)
+                _write(explanation, job.output)
+            except BenchError as e:
+                say(f"error: {e}")
+                failed += 1
+            else:
+                done.append(_record(job, explanation))
+                if not options.json:
+                    print(_summary(job, explanation))
+            advance()
     if options.json:
         print(json.dumps(done, indent=2, ensure_ascii=False))
     return 2 if failed else 0

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 import bench  # noqa: F401  first: see its docstring
 from bench.config import PROJECT
@@ -105,7 +104,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as scratch:
             for line in lines(options, device, Path(scratch)):
                 measured.append(line)
-                tqdm.write(" | ".join(cell for cell in line.cells() if cell))
+                print(" | ".join(cell for cell in line.cells() if cell), flush=True)
     except BenchError as e:
         print(f"error: {e}", file=sys.stderr)
         sys.exit(2)
