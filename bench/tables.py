@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from bench import sanity
+from bench.commands import choices, command_line
 from bench.config import configuration, fingerprint
 from bench.errors import BenchError
 from bench.layout import latex, ordered, shown
@@ -256,15 +257,9 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
         BenchError: if none could be made.
     """
-    names = [a.partition("=")[2] for a in arguments if a.startswith(("table=", "task="))] or list(TABLES)
-    if unknown := [name for name in names if name not in TABLES]:
-        raise BenchError(f"table={unknown[0]}: expected one of {', '.join(TABLES)}")
-    # A table has rows for all methods and classes, so choices among these mean nothing here.
-    others = [
-        a for a in arguments if not a.startswith(("table=", "task=", "method", "+method", "explained="))
-    ]
-    if any(a.startswith("protocol=") and "," in a for a in others):
-        raise BenchError("a table is of one protocol; make one table for each, e.g. with protocol=clean")
+    names, others = choices("table", TABLES, arguments)
+    # A table has columns for all classes, so a choice among these means nothing here.
+    others = [a for a in others if not a.startswith("explained=")]
     problems = []
     for name in names:
         try:
@@ -279,18 +274,6 @@ def main(arguments: Sequence[str]) -> None:
         raise BenchError(f"no table of {problems[0]}")
     for problem in problems:
         print(f"no table of {problem}", file=sys.stderr)
-
-
-def command_line(program: Callable[[Sequence[str]], None]) -> None:
-    """Run a program on its arguments; a user's mistake ends it with a message and exit code 2."""
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(sys.modules["__main__"].__doc__)
-        return
-    try:
-        program(sys.argv[1:])
-    except BenchError as e:
-        print(f"error: {e}", file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":
