@@ -9,13 +9,13 @@ import pandas as pd
 
 from bench.layout import ORDER
 from bench.numbers import REFERENCES, base_name
+from bench.tables import ABLATIONS, FULL
 
 # Safe for colour-blind readers (Okabe & Ito); the light ones are darkened, as lines need a contrast of 3:1.
 PALETTE = ["#0072B2", "#C77700", "#009E73", "#C0669A", "#2E8BC0", "#D55E00", "#7B4FB5", "#8A6D1B"]
 FOREGROUND = "#000000"  # of text and axes, too; what shows figures on another ground replaces it
-FULL = "transformer_attribution"
 FLOOR_AND_CEILING = {"random": ":", "oracle": "--"}
-MARKERS = "osv^DPX*"
+MARKERS = "osv^DPX"
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def look(method: str, others: Iterable[str] = ()) -> dict[str, str]:
         return {"color": "#7A7A7A", "linestyle": FLOOR_AND_CEILING[base_name(method)], "marker": ""}
     if method == FULL:
         return {"color": FOREGROUND, "linestyle": "-", "marker": "."}
-    known = [name for name in ORDER if name != FULL]
+    known = [name for name in ORDER if name not in (FULL, *ABLATIONS)]
     names = [*known, *sorted(set(others) - {*ORDER, *REFERENCES})]
     index = names.index(method) if method in names else len(known)
     return {
@@ -62,9 +62,10 @@ def draw(axes, panel: Panel) -> None:
         rows = panel.data[panel.data["method"] == method].sort_values("x")
         style = look(method, methods) | {"markersize": 4, "label": method}
         if panel.curves:
-            axes.plot(rows["x"], rows["value"], **style)
+            every = max(1, len(rows) // 12)  # a marker at each point of a dense curve hides the others
+            axes.plot(rows["x"], rows["value"], markevery=every, **style)
             if "low" in rows:
-                band = {"color": style["color"], "alpha": 0.12, "linewidth": 0}
+                band = {"color": style["color"], "alpha": 0.1, "linewidth": 0}
                 axes.fill_between(rows["x"], rows["low"], rows["high"], **band)
         else:
             style |= {"linestyle": "", "marker": style["marker"] or "_", "markersize": 7}

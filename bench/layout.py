@@ -26,10 +26,11 @@ LEVEL = 0.05
 
 def ordered(measured: pd.DataFrame) -> pd.DataFrame:
     """Rows in the order of the methods."""
-    return measured.sort_values("method", key=lambda labels: labels.map(_rank), kind="stable")
+    return measured.sort_values("method", key=lambda labels: labels.map(rank), kind="stable")
 
 
-def _rank(label: str) -> tuple[int, str]:
+def rank(label: str) -> tuple[int, str]:
+    """The place of a method among all, by its label."""
     order = [*ORDER, None, *REFERENCES]  # None for all others
     name = base_name(label)
     return (order.index(name if name in order else None), label)

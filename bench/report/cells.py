@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.layout import rank
 from bench.numbers import labelled, protocol_label, settings_of_method
 from bench.report.markup import readable
 from bench.sanity import WARNINGS, warnings
@@ -30,8 +31,9 @@ class Described:
 
 
 def described(found: Sequence[Result]) -> list[Described]:
-    """All cells, in their order."""
-    return [_described(result, label) for result, label in labelled(found)]
+    """All cells, in the order of their methods."""
+    in_order = sorted(labelled(found), key=lambda item: rank(item[1]))
+    return [_described(result, label) for result, label in in_order]
 
 
 def _described(result: Result, label: str) -> Described:

@@ -7,17 +7,17 @@ import numpy as np
 import pandas as pd
 
 from bench.config import build
-from bench.drawing import FULL
+from bench.layout import rank
 from bench.numbers import METRICS, REFERENCES, labelled
 from bench.store import Result
-from bench.tables import ABLATIONS
+from bench.tables import ABLATIONS, FULL
 from bench.tasks.task import only_correct
 
 
 def compared(config: dict[str, Any], found: Sequence[Result]) -> dict[str, Result]:
     """The cells whose methods are shown on single samples, by label: no ablation, floor or ceiling.
 
-    Transformer attribution comes first, the others in the order of the cells.
+    Transformer attribution comes first, then the others in their order.
     """
     shown = {
         label: result
@@ -25,7 +25,7 @@ def compared(config: dict[str, Any], found: Sequence[Result]) -> dict[str, Resul
         if result.record["method"]["name"] not in (*ABLATIONS, *REFERENCES)
         and result.record["config"]["explained"] == config["explained"]
     }
-    return dict(sorted(shown.items(), key=lambda item: item[0] != FULL))
+    return dict(sorted(shown.items(), key=lambda item: (item[0] != FULL, rank(item[0]))))
 
 
 def scores(config: dict[str, Any], cells: dict[str, Result]) -> tuple[pd.DataFrame, str]:
@@ -47,7 +47,7 @@ def scores(config: dict[str, Any], cells: dict[str, Result]) -> tuple[pd.DataFra
                 sign = 1 if metric.higher_is_better else -1
                 title = metric.title if metric.higher_is_better else f"−{metric.title}"
                 by_metric.setdefault(title, []).append(sign * statistic.reduce(statistic.terms))
-        what = " and ".join(by_metric)
+        what = f"mean of {' and '.join(by_metric)}" if len(by_metric) > 1 else "".join(by_metric)
         means = [np.mean(values, axis=0) for values in by_metric.values()]
         columns[label] = pd.Series(np.mean(means, axis=0), index=rows["id"])
     return pd.DataFrame(columns), what

@@ -9,8 +9,10 @@ from bench.drawing import Panel
 from bench.layout import ordered
 from bench.numbers import METRICS, REFERENCES, base_name, labelled
 from bench.store import Result
+from bench.tables import ABLATIONS
 
-MAP, CELL = "the map alone", "the whole cell: loading, explaining and evaluating"
+MAP, CELL = "the map alone", "the whole cell"
+APART = (*ABLATIONS, *REFERENCES)  # not drawn beside the methods that are compared
 
 
 def costs(found: Sequence[Result]) -> pd.DataFrame:
@@ -50,7 +52,7 @@ def against_quality(config: dict[str, Any], spent: pd.DataFrame, measured: pd.Da
         measured: :func:`bench.numbers.numbers`. Of a metric with a k, the middle one is shown.
     """
     explained = config["explained"]
-    measured = measured[(measured["explained"] == explained) & ~measured["method"].isin(REFERENCES)]
+    measured = measured[(measured["explained"] == explained) & ~measured["method"].map(base_name).isin(APART)]
     spent = spent[(spent["explained"] == explained) & (spent["seconds"] > 0)]
     both = measured.merge(spent[["method", "seconds", "measured"]], on="method")
     panels = []
@@ -69,7 +71,7 @@ def against_quality(config: dict[str, Any], spent: pd.DataFrame, measured: pd.Da
 def as_entries(spent: pd.DataFrame) -> pd.DataFrame:
     """The costs, formatted for a reader, with one row per cell."""
     shown = {
-        "seconds per map ↓": spent["seconds"].map("{:.3g}".format),
+        "seconds per sample ↓": spent["seconds"].map("{:.3g}".format),
         "peak memory, MiB ↓": spent["memory"].map(lambda m: "–" if pd.isna(m) else f"{m:.0f}"),
         "batch size": spent["batch_size"].map(lambda b: "–" if pd.isna(b) else f"{b:.0f}"),
         "device": spent["device"],

@@ -16,6 +16,7 @@ from bench.report.choosing import chosen, scores
 from bench.report.explainer import Explainer, Seen
 from bench.report.markup import readable
 from bench.store import Result
+from bench.tasks import Segmentation
 
 SCALE = Scale(0.0, 1.0)  # maps are scaled to at most 1 each
 QUALITY = 70  # of the pictures
@@ -63,16 +64,14 @@ class Gallery:
 
     Attributes:
         groups: why they were chosen, and their cards.
-        score: what the score of a map is.
+        explanation: sentences on what is shown.
         legend: of the colours, as HTML.
-        ignorant: the methods whose maps are the same for every class.
         of_text: whether the samples are texts.
     """
 
     groups: dict[str, Sequence[Card]]
-    score: str
+    explanation: Sequence[str]
     legend: Markup
-    ignorant: Sequence[str]
     of_text: bool
 
 
@@ -94,11 +93,27 @@ def gallery(config: dict[str, Any], cells: dict[str, Result], explainer: Explain
                 progress.update()
     return Gallery(
         groups=cards,
-        score=score,
+        explanation=_explanation(explainer, score),
         legend=Markup(legend(SCALE, "words" if explainer.of_text else "image")),
-        ignorant=[readable(label) for label in explainer.methods if not explainer.knows_classes(label)],
         of_text=explainer.of_text,
     )
+
+
+def _explanation(explainer: Explainer, score: str) -> list[str]:
+    if explainer.of_text:
+        sentences = [
+            "Each map is scaled by its own greatest value.",
+            "Annotated words are underlined; what the model did not read is left out.",
+        ]
+    else:
+        sentences = ["Each map is scaled from its own least to its own greatest value, as it is scored."]
+    if isinstance(explainer.task, Segmentation):
+        sentences.append("The line is the border of the annotated object.")
+    sentences.append(f"Score: {score}, of this sample alone.")
+    same = [readable(label) for label in explainer.methods if not explainer.knows_classes(label)]
+    if same:
+        sentences.append(f"The same for every class, so shown once: {', '.join(same)}.")
+    return sentences
 
 
 def _card(explainer: Explainer, sample, scored: pd.Series, explained: str) -> Card:

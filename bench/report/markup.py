@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 from bench.numbers import REFERENCES, base_name
 
 NUMBER = re.compile(r"-?\d+(\.\d+)?")
+SPELLED = {"lrp": "LRP", "gradcam": "GradCAM"}
 INLINE = ((r"\*\*(.+?)\*\*", "strong"), (r"\*(.+?)\*", "em"), (r"`(.+?)`", "code"))
 
 
@@ -87,6 +88,6 @@ def inline(text: str) -> Markup:
 
 
 def readable(label: str) -> str:
-    """A label with the name of a method in words: ``rollout_all_blocks`` and ``lrp (rules=older)``."""
-    words, bracket, settings = label.partition(" (")
-    return words.replace("_", " ") + bracket + settings
+    """A label with the name of a method in words: ``partial_lrp (dtype=float32)`` is partial LRP (dtype=float32)."""
+    name, bracket, settings = label.partition(" (")
+    return " ".join(SPELLED.get(word, word) for word in name.split("_")) + bracket + settings

@@ -24,13 +24,13 @@ from bench.store import Result
 from bench.tables import TABLES, TITLES, Table, ablation, table
 
 CAPTIONS = {
-    "perturbation": "Accuracy while pixels are masked, least relevant first (negative: the higher the "
-    "better) or most relevant first (positive: the lower the better). Bands: 95 % bootstrap intervals over images.",
+    "perturbation": "Accuracy while pixels are masked, least relevant first (negative: higher is better) "
+    "or most relevant first (positive: lower is better). Bands: 95 % bootstrap intervals over images.",
     "token_f1": "Agreement of the k most relevant words with the annotated ones. Bands: 95 % bootstrap "
     "intervals over documents.",
-    "precision_recall": "Precision over recall, of foreground and background together as mAP has it: the "
-    "area under a mean curve is the mAP of these images. From the maps of {count} images drawn with the seed, "
-    "as the store keeps no curves. Bands: 95 % bootstrap intervals over these images.",
+    "precision_recall": "Precision over recall, of foreground and background together as mAP has it, which "
+    "is the area under a curve. From the maps of {count} images drawn with the seed, as the store keeps no "
+    "curves. Bands: 95 % bootstrap intervals over these images.",
     "cost": "What a map costs against how good it is, with 95 % bootstrap intervals.",
 }
 

@@ -36,7 +36,7 @@ def figure_of(name: str, panels: Sequence[Panel], caption: str) -> Figure:
 
     drawn = []
     for number, panel in enumerate(panels):
-        drawing = Drawing(figsize=(4.6, 3.4), layout="constrained")
+        drawing = Drawing(figsize=(4.2, 3.2), layout="constrained")
         draw(drawing.subplots(), panel)
         drawn.append(_svg(drawing, f"{name}-{number}", _description(panel)))
     methods = list(dict.fromkeys(method for panel in panels for method in panel.data["method"]))
@@ -67,7 +67,7 @@ def _swatch(name: str, style: dict[str, str]) -> Markup:
 def _svg(drawing, name: str, description: str | None) -> Markup:
     """A matplotlib figure as an element of a page; without a description it is decoration."""
     file = StringIO()
-    with reproducible(**{"svg.fonttype": "none"}):
+    with reproducible(**{"svg.fonttype": "none", "font.size": 9}):
         drawing.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     svg = file.getvalue()
     svg = svg[svg.index("<svg") :]
