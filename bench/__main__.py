@@ -25,5 +25,9 @@ def main(cfg: DictConfig) -> dict[str, float] | None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["explain"]:
+        from bench.explain.command import main as explain
+
+        sys.exit(explain(sys.argv[2:]))
     main()
     sys.exit(2 if failures else 0)

@@ -5,8 +5,8 @@ printers in grey keep:
 
 - relevance ≥ 0 over an image: ``inferno``, from black, where the image is only dimmed, to a bright yellow;
 - relevance ≥ 0 behind words: ``Oranges``, from paper to ink, as a text is read on a light ground;
-- relevance of both signs: ``RdBu_r``, neutral at 0, blue below and red above. Both arms darken at the same
-  pace, and blue and red stay apart for readers who confuse red with green.
+- relevance of both signs: ``RdBu_r``, neutral at 0, blue below and red above. Both arms darken at nearly
+  the same pace, and blue and red stay apart for readers who confuse red with green.
 
 Every map has a :class:`Scale` that says what its two ends mean in numbers.
 """
@@ -26,7 +26,7 @@ Ground = Literal["image", "words"]
 SEQUENTIAL = {"image": "inferno", "words": "Oranges"}
 DIVERGING = "RdBu_r"
 OPACITY = 0.6  # of the colours over an image
-PAPER, INK = "#ffffff", "#000000"
+WHITE, BLACK = "#ffffff", "#000000"
 
 
 class Scale(NamedTuple):
@@ -61,7 +61,7 @@ def scale_of(relevance: np.ndarray, signed: bool | None = None) -> Scale:
     return Scale(-high if signed else 0.0, high)
 
 
-def colours(relevance: np.ndarray, scale: Scale, ground: Ground = "image") -> np.ndarray:
+def colours(relevance: np.ndarray | float, scale: Scale, ground: Ground = "image") -> np.ndarray:
     """The colours of relevance of any shape (...), behind words or before they are laid over an image.
 
     Returns:
@@ -70,7 +70,13 @@ def colours(relevance: np.ndarray, scale: Scale, ground: Ground = "image") -> np
     from matplotlib import colormaps  # takes its time to import
 
     colour_map = colormaps[DIVERGING if scale.signed else SEQUENTIAL[ground]]
-    return colour_map((np.asarray(relevance, dtype=float) - scale.low) / (scale.high - scale.low))[..., :3]
+    share = (np.asarray(relevance, dtype=float) - scale.low) / (scale.high - scale.low)
+    return np.asarray(colour_map(share))[..., :3]
+
+
+def mixed(relevance: np.ndarray, scale: Scale, grey: np.ndarray | float = 0.5) -> np.ndarray:
+    """:func:`colours` laid over grey in 0..1, by default the middle one, for legends; (..., 3)."""
+    return (1 - OPACITY) * grey + OPACITY * colours(relevance, scale)
 
 
 def overlay(image: Image.Image, relevance: np.ndarray, scale: Scale | None = None) -> Image.Image:
@@ -88,7 +94,7 @@ def overlay(image: Image.Image, relevance: np.ndarray, scale: Scale | None = Non
         image.size, Image.Resampling.BILINEAR
     )
     grey = np.asarray(image.convert("L"), dtype=float)[..., None] / 255
-    return Image.fromarray(_bytes(_laid_over(grey, colours(np.asarray(fitted), scale))))
+    return Image.fromarray(_bytes(mixed(np.asarray(fitted), scale, grey)))
 
 
 def outline(image: Image.Image, mask: np.ndarray, width: int = 1) -> Image.Image:
@@ -118,9 +124,9 @@ def words_html(
 ) -> str:
     """The words of a text, shaded by their relevance: a paragraph of HTML that needs no style sheet.
 
-    It brings its own light ground, so that it reads the same on light and dark pages. Words of the human
-    rationale are underlined (class ``rationale``); words that the model did not see are in italics, without a
-    shade (class ``unseen``).
+    It brings its own ground, the colour of 0, so that it reads the same on light and dark pages. Words of the
+    human rationale are underlined (class ``rationale``); words that the model did not see are in italics,
+    without a shade (class ``unseen``).
 
     Args:
         relevance: (n,), of the first n words; the model did not see the others.
@@ -131,12 +137,12 @@ def words_html(
     if len(relevance) > len(words):
         raise ValueError(f"relevance: expected one number per word, got {len(relevance)} for {len(words)}")
     marked = np.zeros(len(words), dtype=bool) if rationale is None else np.asarray(rationale, dtype=bool)
-    shades = colours(relevance, scale or scale_of(relevance), "words") if len(relevance) else []
-    seen = [
-        f'style="background:{hexadecimal(shade)};color:{readable_on(shade)}" title="{value:.3g}"'
-        for shade, value in zip(shades, relevance, strict=True)
+    scale = scale or scale_of(relevance if len(relevance) else np.zeros(1))
+    looks = [
+        f'style="{_on(shade)}" title="{value:.3g}"'
+        for shade, value in zip(colours(relevance, scale, "words"), relevance, strict=True)
     ]
-    looks = seen + ['class="unseen" style="font-style:italic"'] * (len(words) - len(seen))
+    looks += ['class="unseen" style="font-style:italic"'] * (len(words) - len(relevance))
     spans = [f"<span {look}>{html.escape(word)}</span>" for word, look in zip(words, looks, strict=True)]
     parts = []
     for in_rationale, group in groupby(zip(spans, marked, strict=True), key=itemgetter(1)):
@@ -144,16 +150,14 @@ def words_html(
         # A border, as a line through the shade could not be told from a dark one.
         line = '<u class="rationale" style="text-decoration:none;border-bottom:2px solid">'
         parts.append(f"{line}{run}</u>" if in_rationale else run)
-    style = f"background:{PAPER};color:{INK};padding:.6em;line-height:1.8;overflow-wrap:anywhere"
+    style = f"{_on(colours(0, scale, 'words'))};padding:.6em;line-height:1.8;overflow-wrap:anywhere"
     return f'<p class="words" style="{style}">{" ".join(parts)}</p>'
 
 
 def legend(scale: Scale, ground: Ground = "image") -> str:
     """The colours of a scale with the numbers at its ends and at 0: HTML that needs no style sheet."""
     values = np.linspace(scale.low, scale.high, 17)
-    shades = colours(values, scale, ground)
-    if ground == "image":
-        shades = _laid_over(0.5, shades)
+    shades = mixed(values, scale) if ground == "image" else colours(values, scale, ground)
     stops = ",".join(map(hexadecimal, shades))
     numbers = [f"{value:.3g}" for value in ((scale.low, 0, scale.high) if scale.signed else scale)]
     bar = f'<span style="display:block;height:.8em;background:linear-gradient(to right,{stops})"></span>'
@@ -183,11 +187,11 @@ def readable_on(colour: np.ndarray) -> str:
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
     luminance = linear @ (0.2126, 0.7152, 0.0722)
     # Contrast by WCAG 2: (lighter + 0.05) / (darker + 0.05), with a luminance of 1 for white and 0 for black.
-    return PAPER if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.05 else INK
+    return WHITE if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.05 else BLACK
 
 
-def _laid_over(grey: np.ndarray | float, colour: np.ndarray) -> np.ndarray:
-    return (1 - OPACITY) * grey + OPACITY * colour
+def _on(colour: np.ndarray) -> str:
+    return f"background:{hexadecimal(colour)};color:{readable_on(colour)}"
 
 
 def _bytes(colour: np.ndarray) -> np.ndarray:
