@@ -44,7 +44,7 @@ def look(method: str, others: Iterable[str] = ()) -> dict[str, str]:
     if base_name(method) in REFERENCES:
         return {"color": "#7A7A7A", "linestyle": FLOOR_AND_CEILING[base_name(method)], "marker": ""}
     if method == FULL:
-        return {"color": FOREGROUND, "linestyle": "-", "marker": "."}
+        return {"color": FOREGROUND, "linestyle": "-", "marker": "*"}
     known = [name for name in ORDER if name not in (FULL, *ABLATIONS)]
     names = [*known, *sorted(set(others) - {*ORDER, *REFERENCES})]
     index = names.index(method) if method in names else len(known)
@@ -57,6 +57,8 @@ def look(method: str, others: Iterable[str] = ()) -> dict[str, str]:
 
 def draw(axes, panel: Panel) -> None:
     """Draw a panel on matplotlib's axes."""
+    from matplotlib.ticker import LogLocator  # takes its time to import
+
     methods = list(dict.fromkeys(panel.data["method"]))
     for method in methods:
         rows = panel.data[panel.data["method"] == method].sort_values("x")
@@ -73,6 +75,9 @@ def draw(axes, panel: Panel) -> None:
             axes.errorbar(rows["x"], rows["value"], yerr=bars, linewidth=1, **style)
     if not panel.curves:
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
     axes.set_title(panel.title, fontsize=9)
     axes.set_xlabel(panel.x_label)
     axes.set_ylabel(panel.y_label)
@@ -82,7 +87,7 @@ def draw(axes, panel: Panel) -> None:
 
 def figure_of(panels: Sequence[Panel], title: str):
     """A matplotlib figure of panels side by side, with one legend."""
-    from matplotlib.figure import Figure  # takes its time to import
+    from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.6 * len(panels), 4.2), layout="constrained")
     entries = {}

@@ -47,7 +47,7 @@ FIGURES: dict[str, Callable[[dict[str, Any], Sequence[Result]], list[Panel]]] = 
 
 
 def _panels(config: dict[str, Any], measured: pd.DataFrame, x_label: str, y_label: str | None) -> list[Panel]:
-    here = f"{config['model']['title']}\n{config['dataset']['title']} ({config['suite']['title']})"
+    here = f"{config['model']['title']}\n{config['dataset']['title']}"
     measured = ordered(measured[~measured["method"].map(base_name).isin(ABLATIONS)])
     return [
         Panel(
@@ -70,7 +70,7 @@ def write(name: str, config: dict[str, Any]) -> list[Path]:
     if not panels:
         raise BenchError(f"no finished cell of {name} is of explained={config['explained']}")
     suite, protocol = config["suite"]["name"], config["protocol"]["name"]
-    figure = figure_of(panels, f"protocol {protocol_label(protocol_of(config))}")
+    figure = figure_of(panels, f"{config['suite']['title']} · protocol {protocol_label(protocol_of(config))}")
     folder = Path(config["paths"]["results"]) / suite / "figures" / protocol
     files = [folder / f"{name}.{suffix}" for suffix in ("svg", "pdf")]
     for file in files:

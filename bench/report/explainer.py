@@ -10,12 +10,13 @@ import torch
 
 from bench.config import build
 from bench.errors import BenchError
+from bench.explain.classes import image_classes, text_classes
 from bench.images import pixel_maps
 from bench.run import _dataset, _fitted, device_of, seed_everything
 from bench.store import Result
 from bench.tasks import TokenF1
 from bench.tasks.task import explain
-from bench.tasks.token_f1 import word_scores
+from bench.tasks.token_f1 import word_relevance
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,13 @@ class Explainer:
     Args:
         config: the resolved configuration of the cells.
         cells: finished ones by the label of their method.
+
+    Attributes:
+        classes: of the model, by their numbers in the task.
+        methods: by label.
+
+    Raises:
+        BenchError: if data, model or methods cannot be had.
     """
 
     def __init__(self, config: dict[str, Any], cells: dict[str, Result]):
@@ -51,6 +59,7 @@ class Explainer:
         self.dataset = _dataset(config)
         self.model = build("model", config["model"]).to(device_of(config["device"]))
         self.task.check(self.model, self.dataset)
+        self.classes = text_classes() if self.of_text else image_classes(self.model, config["model"])
         self.methods = {}
         for label, result in cells.items():
             settings = result.record["config"]["method"]
@@ -110,28 +119,6 @@ class Explainer:
         found = explain(self.methods[label], forward, seen.inputs, target, [seen.sample.id], annotation=None)
         if not text:
             return pixel_maps(found, self.model, seen.sample.image.shape[-2:])[0].cpu().numpy()
-        scores, visible = word_scores(found.clamp(min=0), seen.words, self.task.word_score)
+        scores, visible = word_relevance(found, seen.words, self.task.word_score)
         scores = scores[visible].double().cpu().numpy()
         return scores / scores.max() if scores.any() else scores
-
-    @cached_property
-    def class_names(self) -> list[str]:
-        """The classes as a reader knows them."""
-        if self.of_text:
-            return ["NEG", "POS"]
-        dataset = getattr(self.dataset, "dataset", self.dataset)
-        return readable_classes(getattr(dataset, "classes", None), self.model.classes)
-
-
-def readable_classes(names: Sequence[str] | None, count: int) -> list[str]:
-    """The names of classes, wnids of ImageNet in words.
-
-    Args:
-        names: where the data set knows them.
-        count: of the model's classes; 1000 are taken for those of ImageNet where the data set has no names.
-    """
-    from timm.data import ImageNetInfo
-
-    words = ImageNetInfo().label_descriptions(as_dict=True)
-    names = names or (list(words) if count == len(words) else [f"class {i}" for i in range(count)])
-    return [words.get(name, name).split(",")[0] for name in names]

@@ -11,14 +11,15 @@ from markupsafe import Markup
 from PIL import Image
 from tqdm import tqdm
 
-from bench.pictures import Scale, data_uri, legend, outline, overlay, words_html
+from bench.explain.show import PIXELS as SCALE
+from bench.explain.show import percent
+from bench.pictures import data_uri, legend, outline, overlay, words_html
 from bench.report.choosing import chosen, scores
 from bench.report.explainer import Explainer, Seen
 from bench.report.markup import readable
 from bench.store import Result
 from bench.tasks import Segmentation
 
-SCALE = Scale(0.0, 1.0)  # maps are scaled to at most 1 each
 QUALITY = 70  # of the pictures
 
 
@@ -121,7 +122,7 @@ def _card(explainer: Explainer, sample, scored: pd.Series, explained: str) -> Ca
     scored_class = sample.label if explained == "target" else seen.classes[0]
     rows = []
     for rank, number in enumerate(seen.classes):
-        name = explainer.class_names[number]
+        name = explainer.classes[number].name
         views = [
             _view(explainer, label, seen, number, f"{scored[label]:.3g}" if number == scored_class else None)
             if rank == 0 or explainer.knows_classes(label)
@@ -134,14 +135,14 @@ def _card(explainer: Explainer, sample, scored: pd.Series, explained: str) -> Ca
 
 
 def _facts(explainer: Explainer, seen: Seen) -> list[str]:
-    sample, names = seen.sample, explainer.class_names
+    sample, classes = seen.sample, explainer.classes
     likely = [
-        f"{names[number]} {100 * probability:.0f} %"
+        f"{classes[number].name} {percent(probability)}"
         for number, probability in zip(seen.classes, seen.probabilities, strict=True)
     ]
     facts = [f"Model: {', '.join(likely)}"]
     if sample.label is not None:
-        facts.insert(0, f"Annotated: {names[sample.label]}")
+        facts.insert(0, f"Annotated: {classes[sample.label].name}")
     if explainer.of_text:
         visible = int(seen.words.max()) + 1
         marked = int(np.asarray(sample.rationale)[:visible].sum())
@@ -158,7 +159,7 @@ def _view(explainer: Explainer, label: str, seen: Seen, number: int, score: str 
     else:
         overlaid = overlay(_image(sample.image), relevance, SCALE)
         picture = _uri(overlaid if sample.mask is None else outline(overlaid, sample.mask.numpy()))
-    return View(readable(label), explainer.class_names[number], picture, words, score)
+    return View(readable(label), explainer.classes[number].name, picture, words, score)
 
 
 def _image(pixels: torch.Tensor) -> Image.Image:

@@ -88,6 +88,6 @@ def inline(text: str) -> Markup:
 
 
 def readable(label: str) -> str:
-    """A label with the name of a method in words: ``partial_lrp (dtype=float32)`` is partial LRP (dtype=float32)."""
+    """A label with the name of a method in words: partial LRP (rules=…) for ``partial_lrp (rules=…)``."""
     name, bracket, settings = label.partition(" (")
     return " ".join(SPELLED.get(word, word) for word in name.split("_")) + bracket + settings

@@ -60,7 +60,7 @@ def _swatch(name: str, style: dict[str, str]) -> Markup:
     from matplotlib.lines import Line2D
 
     drawing = Drawing(figsize=(0.4, 0.16))
-    drawing.add_artist(Line2D([0.05, 0.5, 0.95], [0.5, 0.5, 0.5], markersize=4, **style))
+    drawing.add_artist(Line2D([0.05, 0.5, 0.95], [0.5, 0.5, 0.5], markersize=4, markevery=[1], **style))
     return _svg(drawing, name, None)
 
 
