@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.layout import ORDER
+from bench.layout import ORDER, readable
 from bench.numbers import REFERENCES, base_name
 from bench.tables import ABLATIONS, FULL
 
@@ -62,7 +62,7 @@ def draw(axes, panel: Panel) -> None:
     methods = list(dict.fromkeys(panel.data["method"]))
     for method in methods:
         rows = panel.data[panel.data["method"] == method].sort_values("x")
-        style = look(method, methods) | {"markersize": 4, "label": method}
+        style = look(method, methods) | {"markersize": 4, "label": readable(method)}
         if panel.curves:
             every = max(1, len(rows) // 12)  # a marker at each point of a dense curve hides the others
             axes.plot(rows["x"], rows["value"], markevery=every, **style)

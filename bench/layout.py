@@ -22,6 +22,7 @@ ORDER = [
     "transformer_attribution_all_blocks",
 ]
 LEVEL = 0.05
+SPELLED = {"lrp": "LRP", "gradcam": "GradCAM"}  # where a method's name has more than its words
 
 
 def ordered(measured: pd.DataFrame) -> pd.DataFrame:
@@ -34,6 +35,12 @@ def rank(label: str) -> tuple[int, str]:
     order = [*ORDER, None, *REFERENCES]  # None for all others
     name = base_name(label)
     return (order.index(name if name in order else None), label)
+
+
+def readable(label: str) -> str:
+    """A label with the name of a method in words: partial LRP (rules=…) for ``partial_lrp (rules=…)``."""
+    name, bracket, settings = label.partition(" (")
+    return " ".join(SPELLED.get(word, word) for word in name.split("_")) + bracket + settings
 
 
 def shown(numbers: pd.DataFrame, like: pd.DataFrame | None = None) -> pd.DataFrame:

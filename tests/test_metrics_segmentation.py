@@ -210,5 +210,5 @@ def test_the_mean_of_the_precisions_is_average_precision(reference):
     masks = masks[:3, ::4, ::4][:, :56, :56]
     maps = maps[:, :56, :56].clamp(0, 1)
     n = masks[0].numel()
-    every = precision_at(torch.arange(1, n + 1) / n, maps, masks)
+    every = precision_at(torch.arange(1, n + 1).double() / n, maps, masks)
     assert every.mean(1).tolist() == pytest.approx(average_precision(maps, masks).tolist())

@@ -4,9 +4,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.layout import rank
+from bench.layout import rank, readable
 from bench.numbers import labelled, protocol_label, settings_of_method
-from bench.report.markup import readable
 from bench.sanity import WARNINGS, warnings
 from bench.store import Result, protocol_of
 

@@ -47,7 +47,7 @@ def scores(config: dict[str, Any], cells: dict[str, Result]) -> tuple[pd.DataFra
                 sign = 1 if metric.higher_is_better else -1
                 title = metric.title if metric.higher_is_better else f"−{metric.title}"
                 by_metric.setdefault(title, []).append(sign * statistic.reduce(statistic.terms))
-        what = f"mean of {' and '.join(by_metric)}" if len(by_metric) > 1 else "".join(by_metric)
+        what = f"mean of {', '.join(by_metric)}" if len(by_metric) > 1 else "".join(by_metric)
         means = [np.mean(values, axis=0) for values in by_metric.values()]
         columns[label] = pd.Series(np.mean(means, axis=0), index=rows["id"])
     return pd.DataFrame(columns), what

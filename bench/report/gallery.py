@@ -13,10 +13,10 @@ from tqdm import tqdm
 
 from bench.explain.show import PIXELS as SCALE
 from bench.explain.show import percent
+from bench.layout import readable
 from bench.pictures import data_uri, legend, outline, overlay, words_html
 from bench.report.choosing import chosen, scores
 from bench.report.explainer import Explainer, Seen
-from bench.report.markup import readable
 from bench.store import Result
 from bench.tasks import Segmentation
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import pandas as pd
 from markupsafe import Markup, escape
 
+from bench.layout import readable
 from bench.numbers import REFERENCES, base_name
 
 NUMBER = re.compile(r"-?\d+(\.\d+)?")
-SPELLED = {"lrp": "LRP", "gradcam": "GradCAM"}
 INLINE = ((r"\*\*(.+?)\*\*", "strong"), (r"\*(.+?)\*", "em"), (r"`(.+?)`", "code"))
 
 
@@ -85,9 +85,3 @@ def inline(text: str) -> Markup:
     for pattern, tag in INLINE:
         marked = re.sub(pattern, rf"<{tag}>\1</{tag}>", marked, flags=re.DOTALL)
     return Markup(marked)
-
-
-def readable(label: str) -> str:
-    """A label with the name of a method in words: partial LRP (rules=…) for ``partial_lrp (rules=…)``."""
-    name, bracket, settings = label.partition(" (")
-    return " ".join(SPELLED.get(word, word) for word in name.split("_")) + bracket + settings

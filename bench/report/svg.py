@@ -8,7 +8,7 @@ from io import StringIO
 from markupsafe import Markup, escape
 
 from bench.drawing import FOREGROUND, Panel, draw, look, reproducible
-from bench.report.markup import readable
+from bench.layout import readable
 
 
 @dataclass(frozen=True)
