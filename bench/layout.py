@@ -22,6 +22,12 @@ ORDER = [
     "transformer_attribution_all_blocks",
 ]
 LEVEL = 0.05
+LATEX = str.maketrans(
+    {character: rf"\{character}" for character in "&%_#${}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "≈": r"$\approx$", "·": r"$\cdot$", "×": r"$\times$"}
+    | {"–": "--", "−": "$-$", "…": r"\dots{}"}
+)
 SPELLED = {"lrp": "LRP", "gradcam": "GradCAM"}  # where a method's name has more than its words
 
 
@@ -104,22 +110,11 @@ def latex(table: pd.DataFrame, caption: str, label: str) -> str:
 
     def cell(text: str) -> str:
         bold, _, rest = text.removeprefix("**").partition("**")
-        return _escaped(rf"\textbf{{{bold}}}{rest}" if text.startswith("**") else text)
+        return rf"\textbf{{{_escaped(bold)}}}{_escaped(rest)}" if text.startswith("**") else _escaped(text)
 
     plain = table.map(cell).rename(columns=_escaped, index=_escaped).rename_axis(None)
     return plain.to_latex(escape=False, caption=_escaped(caption.replace("**", "")), label=label)
 
 
 def _escaped(text: str) -> str:
-    for character, replacement in {
-        "&": r"\&",
-        "%": r"\%",
-        "_": r"\_",
-        "↑": r"$\uparrow$",
-        "↓": r"$\downarrow$",
-        "≈": r"$\approx$",
-        "·": r"$\cdot$",
-        "–": "--",
-    }.items():
-        text = text.replace(character, replacement)
-    return text
+    return text.translate(LATEX)

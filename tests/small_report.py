@@ -12,7 +12,7 @@ from bench.report.__main__ import main
 from bench.run import run
 from bench.tables import TABLES
 
-METHODS = ("transformer_attribution", "rollout", "lrp", "random")
+METHODS = ("transformer_attribution", "rollout", "gradcam", "random")
 
 
 def overrides(root: Path) -> list[str]:
@@ -23,7 +23,7 @@ def overrides(root: Path) -> list[str]:
 def make_report(root: Path) -> Path:
     """Make data, cells and the page under a folder; returns the page."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(make.CLASSIFICATION, "count", 10)
+        patch.setitem(make.CLASSIFICATION, "count", 10)  # one of each class
         patch.setitem(make.SEGMENTATION, "count", 5)
         patch.setattr(make, "REVIEWS", {split: {"seed": 1, "count": 4} for split in ("train", "val", "test")})
         make.ensure(root / "data")
