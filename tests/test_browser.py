@@ -172,8 +172,7 @@ def test_the_first_tab_leads_to_the_content(visit):
     assert page.evaluate("document.activeElement.id") == "main"
 
 
-@pytest.mark.parametrize("color_scheme", ["light", "dark"])
-@pytest.mark.parametrize("viewport", [PHONE, DESKTOP], ids=["phone", "desktop"])
+@pytest.mark.parametrize(("viewport", "color_scheme"), [(PHONE, "light"), (DESKTOP, "dark")])
 def test_axe_finds_nothing(visit, viewport, color_scheme):
     axe = pytest.importorskip(
         "axe_playwright_python.sync_playwright", reason="axe-playwright-python is missing"
