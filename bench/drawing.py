@@ -55,12 +55,16 @@ def look(method: str, others: Iterable[str] = ()) -> dict[str, str]:
     }
 
 
-def draw(axes, panel: Panel) -> None:
-    """Draw a panel on matplotlib's axes."""
+def methods_of(panels: Sequence[Panel]) -> list[str]:
+    """The labels of all methods in panels."""
+    return list(dict.fromkeys(method for panel in panels for method in panel.data["method"]))
+
+
+def draw(axes, panel: Panel, methods: Sequence[str]) -> None:
+    """Draw a panel on matplotlib's axes, beside others in which there are these methods, too."""
     from matplotlib.ticker import LogLocator  # takes its time to import
 
-    methods = list(dict.fromkeys(panel.data["method"]))
-    for method in methods:
+    for method in methods_of([panel]):
         rows = panel.data[panel.data["method"] == method].sort_values("x")
         style = look(method, methods) | {"markersize": 4, "label": readable(method)}
         if panel.curves:
@@ -92,7 +96,7 @@ def figure_of(panels: Sequence[Panel], title: str):
     figure = Figure(figsize=(4.6 * len(panels), 4.2), layout="constrained")
     entries = {}
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        draw(axes, panel)
+        draw(axes, panel, methods_of(panels))
         handles, labels = axes.get_legend_handles_labels()
         entries |= dict(zip(labels, handles, strict=True))
     columns = 2 * len(panels)

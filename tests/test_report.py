@@ -23,6 +23,7 @@ from bench.report.costs import CELL, MAP, costs
 from bench.report.explainer import Explainer
 from bench.report.markup import grid_of, inline
 from bench.report.page import LARGEST
+from bench.report.recall import precision_recall
 from bench.tables import table
 from metrics import average_precision
 from tests.small_report import METHODS, overrides
@@ -239,6 +240,16 @@ def test_the_words_shown_are_the_words_that_were_scored(small):
         assert relevance.max() == 1
         first = np.argsort(-relevance, kind="stable")[: config["protocol"]["token_f1"]["k"][0]]
         assert sample.rationale[first].mean() == pytest.approx(row["precision"][0])
+
+
+def test_the_area_under_precision_over_recall_is_map(small):
+    config = configuration(["task=segmentation", *overrides(small[1])])
+    cells = compared(config, finished(config))
+    panel, count = precision_recall(config, Explainer(config, cells), cells, 100)
+    assert count == 5  # all there are
+    for label, result in cells.items():
+        curve = panel.data[panel.data["method"] == label]["value"]
+        assert curve.mean() == pytest.approx(100 * result.rows["average_precision"].mean(), abs=1)
 
 
 def test_rows_of_other_samples_are_named(small):

@@ -7,7 +7,7 @@ from io import StringIO
 
 from markupsafe import Markup, escape
 
-from bench.drawing import FOREGROUND, Panel, draw, look, reproducible
+from bench.drawing import FOREGROUND, Panel, draw, look, methods_of, reproducible
 from bench.layout import readable
 
 
@@ -34,16 +34,16 @@ def figure_of(name: str, panels: Sequence[Panel], caption: str) -> Figure:
     """
     from matplotlib.figure import Figure as Drawing  # takes its time to import
 
-    drawn = []
-    for number, panel in enumerate(panels):
-        drawing = Drawing(figsize=(4.2, 3.2), layout="constrained")
-        draw(drawing.subplots(), panel)
-        drawn.append(_svg(drawing, f"{name}-{number}", _description(panel)))
-    methods = list(dict.fromkeys(method for panel in panels for method in panel.data["method"]))
-    legend = [
-        (readable(method), _swatch(f"{name}-{number}-look", look(method, methods)))
-        for number, method in enumerate(methods)
-    ]
+    drawn, methods = [], methods_of(panels)
+    with reproducible(**{"svg.fonttype": "none", "font.size": 9}):
+        for number, panel in enumerate(panels):
+            drawing = Drawing(figsize=(4.2, 3.2), layout="constrained")
+            draw(drawing.subplots(), panel, methods)
+            drawn.append(_svg(drawing, f"{name}-{number}", _description(panel)))
+        legend = [
+            (readable(method), _swatch(f"{name}-{number}-look", look(method, methods)))
+            for number, method in enumerate(methods)
+        ]
     return Figure(drawn, legend, caption)
 
 
@@ -67,8 +67,7 @@ def _swatch(name: str, style: dict[str, str]) -> Markup:
 def _svg(drawing, name: str, description: str | None) -> Markup:
     """A matplotlib figure as an element of a page; without a description it is decoration."""
     file = StringIO()
-    with reproducible(**{"svg.fonttype": "none", "font.size": 9}):
-        drawing.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    drawing.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     svg = file.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<(metadata|style).*?</\1>", "", svg, flags=re.DOTALL)
