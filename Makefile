@@ -21,8 +21,9 @@ setup: .venv/installed ## make .venv and install the project into it
 
 tables: table1 table2 figure4 ablation ## run and print the three tables and the ablation of SUITE
 
-table1: setup ## perturbation AUC of SUITE (Table 1 of the paper)
+table1: setup ## perturbation AUC of SUITE (Table 1 of the paper), table and figure
 	$(RUN) experiment=table1 $(CHOICE)
+	$(BIN)/python -m bench.figures figure=perturbation $(CHOICE)
 	$(BIN)/python -m bench.tables table=perturbation $(CHOICE)
 
 table2: setup ## segmentation of SUITE (Table 2 of the paper)
@@ -31,13 +32,16 @@ table2: setup ## segmentation of SUITE (Table 2 of the paper)
 
 figure4: setup ## token F1 over k of SUITE (Figure 4 of the paper), table and figure
 	$(RUN) experiment=figure4 $(CHOICE)
-	$(BIN)/python -m bench.figures $(CHOICE)
+	$(BIN)/python -m bench.figures figure=token_f1 $(CHOICE)
 	$(BIN)/python -m bench.tables table=token_f1 $(CHOICE)
 
 ablation: setup ## what the parts of transformer attribution are worth, on SUITE
 	$(RUN) experiment=ablation_perturbation $(CHOICE)
 	$(RUN) experiment=ablation_segmentation $(CHOICE)
 	$(BIN)/python -m bench.tables table=ablation $(CHOICE)
+
+report: setup ## one page to look at, of the finished cells of SUITE: results/SUITE/report/index.html
+	$(BIN)/python -m bench.report $(CHOICE)
 
 sweep: setup ## any sweep: make sweep SUITE=... ARGS='task=segmentation method=lrp,rollout'
 	$(RUN) $(CHOICE)
@@ -60,11 +64,17 @@ train-embedded: setup ## train the two embedded checkpoints again
 test: setup ## run the tests (with BENCH_DATA set, those on real data too)
 	$(BIN)/python -m pytest -q
 
+browser-test: setup ## test the page in a real browser (Debian: apt-get install chromium)
+	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
+		{ echo "no Chromium on PATH; on Debian: apt-get install chromium"; exit 1; }
+	$(BIN)/python -m pytest -q tests/test_browser.py
+
 lint: setup ## check style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 clean: ## remove .venv, generated data and per-sample rows; tables stay
-	rm -rf .venv data/embedded results/*/cells outputs multirun wandb .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv data/embedded results/*/cells results/*/report outputs multirun wandb .pytest_cache .ruff_cache *.egg-info
 
-.PHONY: help setup tables table1 table2 figure4 ablation sweep finetune-movies models speed profile train-embedded test lint clean
+.PHONY: help setup tables table1 table2 figure4 ablation report sweep finetune-movies \
+	models speed profile train-embedded test browser-test lint clean

@@ -22,17 +22,31 @@ ORDER = [
     "transformer_attribution_all_blocks",
 ]
 LEVEL = 0.05
+LATEX = str.maketrans(
+    {character: rf"\{character}" for character in "&%_#${}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "≈": r"$\approx$", "·": r"$\cdot$", "×": r"$\times$"}
+    | {"–": "--", "−": "$-$", "…": r"\dots{}"}
+)
+SPELLED = {"lrp": "LRP", "gradcam": "GradCAM"}  # where a method's name has more than its words
 
 
 def ordered(measured: pd.DataFrame) -> pd.DataFrame:
     """Rows in the order of the methods."""
-    return measured.sort_values("method", key=lambda labels: labels.map(_rank), kind="stable")
+    return measured.sort_values("method", key=lambda labels: labels.map(rank), kind="stable")
 
 
-def _rank(label: str) -> tuple[int, str]:
+def rank(label: str) -> tuple[int, str]:
+    """The place of a method among all, by its label."""
     order = [*ORDER, None, *REFERENCES]  # None for all others
     name = base_name(label)
     return (order.index(name if name in order else None), label)
+
+
+def readable(label: str) -> str:
+    """A label with the name of a method in words: partial LRP (rules=…) for ``partial_lrp (rules=…)``."""
+    name, bracket, settings = label.partition(" (")
+    return " ".join(SPELLED.get(word, word) for word in name.split("_")) + bracket + settings
 
 
 def shown(numbers: pd.DataFrame, like: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -96,22 +110,11 @@ def latex(table: pd.DataFrame, caption: str, label: str) -> str:
 
     def cell(text: str) -> str:
         bold, _, rest = text.removeprefix("**").partition("**")
-        return _escaped(rf"\textbf{{{bold}}}{rest}" if text.startswith("**") else text)
+        return rf"\textbf{{{_escaped(bold)}}}{_escaped(rest)}" if text.startswith("**") else _escaped(text)
 
     plain = table.map(cell).rename(columns=_escaped, index=_escaped).rename_axis(None)
     return plain.to_latex(escape=False, caption=_escaped(caption.replace("**", "")), label=label)
 
 
 def _escaped(text: str) -> str:
-    for character, replacement in {
-        "&": r"\&",
-        "%": r"\%",
-        "_": r"\_",
-        "↑": r"$\uparrow$",
-        "↓": r"$\downarrow$",
-        "≈": r"$\approx$",
-        "·": r"$\cdot$",
-        "–": "--",
-    }.items():
-        text = text.replace(character, replacement)
-    return text
+    return text.translate(LATEX)

@@ -95,7 +95,7 @@ def numbers(config: dict[str, Any], found: Sequence[Result]) -> pd.DataFrame:
     _check_one_protocol(config, found)
     task = build("task", config["task"])
     entries, statistics, ids = [], [], None
-    for result, label in _labelled(found):
+    for result, label in labelled(found):
         rows = result.rows.sort_values("id", ignore_index=True)
         ids = rows["id"] if ids is None else ids
         if not rows["id"].equals(ids):
@@ -175,13 +175,13 @@ def _best(values: pd.Series, metric: Metric) -> int:
     return values.idxmax() if metric.higher_is_better else values.idxmin()
 
 
-def _labelled(found: Sequence[Result]) -> list[tuple[Result, str]]:
+def labelled(found: Sequence[Result]) -> list[tuple[Result, str]]:
     """Each result with its method's name; a variant also gets the settings in which it differs.
 
     Among cells of one name, the one under the settings of ``conf/method`` and the protocol keeps the plain
     name: a variant beside it does not rename it.
     """
-    labelled = []
+    labels = []
     for result in found:
         method = result.record["method"]
         namesakes = [r.record["method"] for r in found if r.record["method"]["name"] == method["name"]]
@@ -190,8 +190,8 @@ def _labelled(found: Sequence[Result]) -> list[tuple[Result, str]]:
             label = f"{method['name']} ({', '.join(f'{key}={method[key]}' for key in varying)})"
         else:
             label = method["name"]
-        labelled.append((result, label))
-    return labelled
+        labels.append((result, label))
+    return labels
 
 
 def _standard_method(result: Result) -> dict[str, Any] | None:

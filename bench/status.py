@@ -14,13 +14,13 @@ from typing import Any
 
 import pandas as pd
 
+from bench.commands import command_line
 from bench.config import configuration, swept
 from bench.console import show
 from bench.locks import is_claimed
 from bench.numbers import TASKS
 from bench.shards import Work, unfinished
 from bench.store import Cell, results
-from bench.tables import command_line
 
 EXPERIMENTS = {
     "perturbation": ("table1", "ablation_perturbation"),

@@ -8,7 +8,6 @@ A table in which a cell is not finished is refused; ``--partial`` makes one of t
 so far, and labels it. ``--json`` prints the numbers as JSON instead.
 """
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from bench import sanity
+from bench.commands import choices, command_line
 from bench.config import configuration, fingerprint
 from bench.console import say, show
 from bench.errors import BenchError
@@ -276,19 +276,11 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
         BenchError: if none could be made.
     """
-    names = [a.partition("=")[2] for a in arguments if a.startswith(("table=", "task="))] or list(TABLES)
-    if unknown := [name for name in names if name not in TABLES]:
-        raise BenchError(f"table={unknown[0]}: expected one of {', '.join(TABLES)}")
-    # A table has rows for all methods and classes, so choices among these mean nothing here.
-    others = [
-        a for a in arguments if not a.startswith(("table=", "task=", "method", "+method", "explained="))
-    ]
-    partial = "--partial" in others
-    others = [a for a in others if a != "--partial"]
-    if any(a.startswith("protocol=") and "," in a for a in others):
-        raise BenchError("a table is of one protocol; make one table for each, e.g. with protocol=clean")
-    as_json = "--json" in others
-    others = [a for a in others if a != "--json"]
+    options = {"--partial", "--json"} & set(arguments)
+    names, others = choices("table", TABLES, [a for a in arguments if a not in options])
+    # A table has columns for all classes, so a choice among these means nothing here.
+    others = [a for a in others if not a.startswith("explained=")]
+    partial = "--partial" in options
     problems, found = [], []
     for name in names:
         try:
@@ -299,26 +291,14 @@ def main(arguments: Sequence[str]) -> None:
             continue
         made.write(Path(configs[0]["paths"]["results"]) / configs[0]["suite"]["name"] / "tables")
         found.append(made.data)
-        if not as_json:
+        if "--json" not in options:
             show(made.markdown())
     if len(problems) == len(names):
         raise BenchError(f"no table of {problems[0]}")
     for problem in problems:
         say(f"no table of {problem}")
-    if as_json:
+    if "--json" in options:
         print(pd.concat(found, ignore_index=True).to_json(orient="records", indent=1))
-
-
-def command_line(program: Callable[[Sequence[str]], None]) -> None:
-    """Run a program on its arguments; a user's mistake ends it with a message and exit code 2."""
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(sys.modules["__main__"].__doc__)
-        return
-    try:
-        program(sys.argv[1:])
-    except BenchError as e:
-        print(f"error: {e}", file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

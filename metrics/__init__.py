@@ -28,6 +28,7 @@ from metrics.segmentation import (
     mean_average_precision,
     miou,
     pixel_accuracy,
+    precision_at,
     segmentation_counts,
 )
 from metrics.token_f1 import TokenCounts, TokenF1, precision_recall_f1, token_counts, token_f1, top_k
@@ -60,6 +61,7 @@ __all__ = [
     "miou",
     "paired_p_value",
     "pixel_accuracy",
+    "precision_at",
     "precision_recall_f1",
     "rank",
     "removed",

@@ -74,6 +74,26 @@ def average_precision(maps: Tensor, masks: Tensor) -> Tensor:
 
     Raises ValueError for NaN, shapes that differ and maps that are not in [0, 1].
     """
+    return _precisions(maps, masks)[0].mean(1)
+
+
+def precision_at(recalls: Tensor, maps: Tensor, masks: Tensor) -> Tensor:
+    """Precision per image at the thresholds that just reach these recalls (R,) in (0, 1]: (B, R), float64.
+
+    Of the curve whose mean over all recalls is :func:`average_precision`, with the same arguments.
+    """
+    precision, right = _precisions(maps, masks)
+    n = precision.shape[1]
+    # A falling threshold meets the pixels on the right side from the greatest magnitude down, then the others
+    # from the least magnitude up; each adds 1 / n of recall.
+    position = torch.arange(n, device=maps.device)
+    falling = torch.where(right > 0, position, 2 * n - position).argsort(1)
+    reached = (recalls.to(maps.device).double() * n).sub(1e-6).ceil().long().clamp(1, n) - 1
+    return precision.gather(1, falling[:, reached])
+
+
+def _precisions(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    """The precision at each pixel's threshold, and which pixels are on the right side, by magnitude."""
     require_shape("maps", maps, None, None, None)
     require_shape("masks", masks, *maps.shape)
     low, high = maps.flatten(1).aminmax(dim=1)
@@ -93,7 +113,7 @@ def average_precision(maps: Tensor, masks: Tensor) -> Tensor:
     if_wrong = (seen_right + (n - i + 1)).div_(2 * n - i + 1)
     precision = (seen_right / i).sub_(if_wrong).mul_(right).add_(if_wrong)
     _join_ties(precision, magnitude, right, seen_right)
-    return precision.mean(1)
+    return precision, right
 
 
 def _descending(s: Tensor) -> tuple[Tensor, Tensor]:

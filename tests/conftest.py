@@ -72,6 +72,14 @@ def root(tmp_path_factory) -> Path:
     return write(tmp_path_factory.mktemp("root"))
 
 
+@pytest.fixture(scope="session")
+def small_report(tmp_path_factory) -> Path:
+    """The page of a small embedded suite; ``tests/small_report.py`` says where the rest is."""
+    from tests.small_report import make_report
+
+    return make_report(tmp_path_factory.mktemp("report"))
+
+
 @pytest.fixture
 def configure(root, tmp_path):
     """Compose a cell of the tiny data; results go to a folder of the test's own."""

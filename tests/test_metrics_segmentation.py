@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, average_precision_score, jaccard_score
+from sklearn.metrics import accuracy_score, average_precision_score, jaccard_score, precision_recall_curve
 
 from metrics import (
     average_precision,
@@ -17,6 +17,7 @@ from metrics import (
     minmax,
     miou,
     pixel_accuracy,
+    precision_at,
     segmentation_counts,
     upsample,
 )
@@ -187,3 +188,27 @@ def test_what_cannot_be_scored_is_refused():
         average_precision(maps, masks)
     with pytest.raises(ValueError, match="NaN"):
         foreground(maps)
+
+
+def test_precision_at_recalls_is_sklearns_curve():
+    generator = torch.Generator().manual_seed(3)
+    maps = torch.randint(9, (4, 6, 6), generator=generator) / 8  # with ties
+    masks = torch.rand(4, 6, 6, generator=generator) < 0.4
+    recalls = torch.tensor([1 / 36, 0.25, 0.5, 0.51, 1.0])
+    ours = precision_at(recalls, maps, masks)
+    for scaled, mask, curve in zip(maps, masks, ours.tolist(), strict=True):
+        scores = torch.cat([1 - scaled.flatten(), scaled.flatten()])
+        truth = torch.cat([~mask.flatten(), mask.flatten()])
+        precision, recall, _ = precision_recall_curve(truth, scores)
+        expected = [precision[recall >= r - 1e-6][-1] for r in recalls.tolist()]
+        assert curve == pytest.approx(expected)
+
+
+def test_the_mean_of_the_precisions_is_average_precision(reference):
+    relevance, masks, _ = reference
+    maps = minmax(upsample(relevance[:3], (64, 64)))
+    masks = masks[:3, ::4, ::4][:, :56, :56]
+    maps = maps[:, :56, :56].clamp(0, 1)
+    n = masks[0].numel()
+    every = precision_at(torch.arange(1, n + 1).double() / n, maps, masks)
+    assert every.mean(1).tolist() == pytest.approx(average_precision(maps, masks).tolist())

@@ -1,6 +1,8 @@
 """Tables are made from the store alone."""
 
 import json
+import shutil
+import subprocess
 
 import numpy as np
 import pandas as pd
@@ -9,6 +11,7 @@ import pytest
 import bench  # noqa: F401
 from bench.config import configuration
 from bench.errors import BenchError
+from bench.layout import latex
 from bench.numbers import METRICS, TASKS
 from bench.published import SETUPS, SOURCES, published
 from bench.store import Cell
@@ -165,6 +168,26 @@ def test_all_three_files_are_written(keep, tmp_path):
     assert r"\textbf{" in latex
     assert "_" not in latex.replace(r"\_", "")
     assert not {"≈", "·", "–", "**"} & set(latex)
+
+
+def test_a_table_for_latex_compiles(tmp_path):
+    if shutil.which("pdflatex") is None:
+        pytest.skip("pdflatex is not installed (Debian: apt-get install texlive-latex-recommended)")
+    special = "all of & % _ # $ { } ~ ^ \\ ↑ ↓ ≈ · × – − …"
+    shown = pd.DataFrame({special: [special, f"**{special}** rest"]}, index=[special, "b"])
+    head = r"\documentclass{article}\usepackage{booktabs}\begin{document}"
+    (tmp_path / "t.tex").write_text(head + latex(shown, special, "tab:x") + r"\end{document}")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_latex_escapes_what_is_no_markup():
+    shown = pd.DataFrame({"a_b": ["**1 %** [0, {2}]"]}, index=["x & y"])
+    lines = latex(shown, "50 % **bold** #1", "tab:x").splitlines()
+    assert r"x \& y & \textbf{1 \%} [0, \{2\}] \\" in lines
+    assert r"\caption{50 \% bold \#1}" in lines
+    assert r" & a\_b \\" in lines
 
 
 def test_what_a_person_wrote_stays_under_the_table(keep, tmp_path):

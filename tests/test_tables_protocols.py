@@ -7,7 +7,7 @@ import pytest
 
 from bench.config import configuration
 from bench.errors import BenchError
-from bench.figures import token_f1 as draw_token_f1
+from bench.figures import write as draw
 from bench.numbers import finished, numbers
 from bench.store import Cell
 from bench.tables import ABLATIONS, ablation, main, table
@@ -176,7 +176,7 @@ def test_records_keep_the_scores_of_their_protocol(keep):
 @pytest.mark.parametrize(("protocol", "panels"), [("paper", 2), ("clean", 3)])
 def test_the_figure_has_a_panel_for_each_metric_and_for_published_curves(keep, protocol, panels):
     keep("random", token_f1(slope=0.001), f"protocol={protocol}")
-    path = draw_token_f1(keep("rollout", token_f1(), f"protocol={protocol}"))
+    path, _ = draw("token_f1", keep("rollout", token_f1(), f"protocol={protocol}"))
     assert path.parts[-3:] == ("figures", protocol, "token_f1.svg")
     drawing = path.read_text()
     assert drawing.count('id="axes_') == panels

@@ -157,12 +157,17 @@ class Perturbation:
         The AUC of the mean curve is the mean of the areas under each image's own hits.
         """
         statistics = {"accuracy": Statistic.mean(rows["label"] == rows["predicted"], scale=100)}
+        for name, hits in self.curves(rows).items():
+            statistics[name] = Statistic.mean(auc(hits, self.steps))
+        return statistics
+
+    def curves(self, rows: pd.DataFrame) -> dict[str, np.ndarray]:
+        """Whether each image that is scored is a hit at each step, (images, steps), by the AUC's name."""
         scored = only_correct(rows, self.only_correct)
+        curves = {}
         for kind in self.hits:
             expected = scored[kind].to_numpy()[:, None]
             for metric, direction in zip(HITS[kind], ("negative", "positive"), strict=True):
-                predictions = np.array(scored[f"{direction}_predictions"].tolist()).reshape(
-                    -1, len(self.steps)
-                )
-                statistics[metric.name] = Statistic.mean(auc(predictions == expected, self.steps))
-        return statistics
+                predictions = np.array(scored[f"{direction}_predictions"].tolist())
+                curves[metric.name] = predictions.reshape(-1, len(self.steps)) == expected
+        return curves

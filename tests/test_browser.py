@@ -1,0 +1,187 @@
+"""The page in a real browser: Chromium (Debian: apt-get install chromium), driven by Playwright."""
+
+import shutil
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="playwright is not installed (pip install '.[dev]')"
+)
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+if CHROMIUM is None:
+    pytest.skip("no Chromium on PATH (Debian: apt-get install chromium)", allow_module_level=True)
+
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as driver:
+        # Chromium's own sandbox cannot be set up by root or in a container.
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser, small_report):
+    """Open the page; whatever it asks of a network or complains of ends the test."""
+    asked, complaints, contexts = [], [], []
+
+    def visit(viewport=DESKTOP, **options):
+        context = browser.new_context(viewport=viewport, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.route(lambda url: not url.startswith(("file:", "data:")), lambda route: route.abort())
+        page.goto(small_report.as_uri())
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert {url for url in asked if not url.startswith("data:")} == {small_report.as_uri()}
+    assert complaints == []
+
+
+def column(page, table: str, heading: str) -> tuple[list[str], list[float]]:
+    """The methods and the numbers of a column, from the top."""
+    rows = page.locator(f"table[aria-label='{table}']")
+    index = rows.locator("thead tr").last.locator("th").all_inner_texts().index(heading)
+    methods = rows.locator("tbody th").all_inner_texts()
+    numbers = rows.locator(f"tbody tr td:nth-child({index + 1})")
+    return methods, [float(n.get_attribute("data-value")) for n in numbers.all()]
+
+
+def test_the_page_opens_without_a_network_and_is_not_blank(visit):
+    page = visit()
+    assert page.title().startswith("Explanation methods")
+    pixels = np.asarray(Image.open(BytesIO(page.screenshot())).convert("L"))
+    assert pixels.std() > 10
+    assert page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
+
+
+def test_tables_are_sorted_by_mouse_and_by_keyboard(visit):
+    page = visit()
+    heading = page.locator("table[aria-label='Segmentation'] thead button", has_text="mAP").first
+    methods, before = column(page, "Segmentation", "mAP ↑")
+    heading.click()
+    sorted_methods, descending = column(page, "Segmentation", "mAP ↑")
+    assert descending == sorted(before, reverse=True)  # more is better, so the best comes first
+    assert sorted_methods == [methods[before.index(value)] for value in descending]  # rows stay whole
+    assert heading.locator("xpath=..").get_attribute("aria-sort") == "descending"
+    page.keyboard.press("Enter")  # the heading has the focus
+    assert column(page, "Segmentation", "mAP ↑")[1] == sorted(before)
+    positive = page.locator("table[aria-label='Perturbation AUC'] thead button", has_text="Positive").first
+    positive.focus()
+    page.keyboard.press("Space")
+    numbers = column(page, "Perturbation AUC", "Positive AUC ↓")[1]
+    assert numbers == sorted(numbers)  # less is better
+    page.locator("table[aria-label='Segmentation'] thead button", has_text="method").click()
+    assert column(page, "Segmentation", "mAP ↑")[0] == sorted(methods, key=str.lower)
+    assert heading.locator("xpath=..").get_attribute("aria-sort") is None
+
+
+def test_empty_entries_stay_at_the_end(visit):
+    page = visit()
+    table = page.locator("table[aria-label='Segmentation']")
+    published = table.locator("thead button", has_text="mAP").last
+    for _ in range(2):
+        published.click()
+        assert table.locator("tbody tr").last.locator("td").last.inner_text() == "–"
+        assert table.locator("tbody tr").first.locator("td").last.inner_text() != "–"
+
+
+def test_the_gallery_compares_two_maps_by_mouse_and_by_keyboard(visit):
+    page = visit()
+    sample = page.locator("#gallery-segmentation ~ article").first
+    tiles, panes = sample.locator(".tiles button"), sample.locator(".pane")
+
+    def pressed() -> list[str]:
+        return [
+            t.get_attribute("data-caption") for t in tiles.all() if t.get_attribute("aria-pressed") == "true"
+        ]
+
+    def shown() -> list[str]:
+        return panes.locator("figcaption").all_inner_texts()
+
+    captions = [tile.get_attribute("data-caption") for tile in tiles.all()]
+    assert shown() == pressed() == captions[:2]
+    tiles.nth(2).click()
+    assert shown() == [captions[2], captions[1]]
+    tiles.nth(3).focus()
+    page.keyboard.press("Enter")
+    assert shown() == [captions[2], captions[3]]
+    assert pressed() == captions[2:4]
+    tiles.nth(3).click()  # shown already
+    assert shown() == [captions[2], captions[3]]
+    picture = panes.nth(1).locator("img")
+    assert picture.get_attribute("src") == tiles.nth(3).locator("img").get_attribute("src")
+    assert picture.bounding_box()["width"] > 2 * tiles.nth(3).locator("img").bounding_box()["width"]
+    assert picture.get_attribute("alt").startswith("relevance by")
+
+
+def test_the_gallery_shows_words_with_the_rationale(visit):
+    page = visit()
+    panes = page.locator("#gallery-token_f1 ~ article").first.locator(".pane")
+    texts = panes.locator(".words").all_inner_texts()
+    assert len(texts) == 2
+    assert texts[0].split() == texts[1].split()
+    assert panes.nth(0).locator("u.rationale").count() > 0
+    shades = panes.nth(0).locator(".words span").evaluate_all("all => all.map((e) => e.style.background)")
+    assert len(set(shades)) > 3
+
+
+def test_light_and_dark_follow_the_system_and_the_button(visit):
+    def ground(page) -> float:
+        colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        return np.mean([int(c) for c in colour.strip("rgb()").split(",")])
+
+    dark, light = visit(color_scheme="dark"), visit(color_scheme="light")
+    assert ground(dark) < 50
+    assert ground(light) > 200
+    light.locator("#theme").click()  # from the system's to light
+    assert ground(light) > 200
+    light.locator("#theme").click()
+    assert ground(light) < 50
+    assert "dark" in light.locator("#theme").inner_text()
+    light.reload()
+    assert ground(light) < 50  # the choice is kept
+    # Axes and text of the figures have the colour of the text of the page.
+    text = "getComputedStyle(document.querySelector('.panels svg text')).fill"
+    assert dark.evaluate(text) != visit(color_scheme="light").evaluate(text)
+
+
+@pytest.mark.parametrize("viewport", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_the_page_does_not_scroll_sideways(visit, viewport):
+    page = visit(viewport)
+    page.evaluate("document.querySelectorAll('details').forEach((d) => (d.open = true))")
+    assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+    # The methods stay in sight, in whole words, while the rest of a table scrolls.
+    table = page.locator("table[aria-label='Perturbation AUC']")
+    width = table.locator("tbody th").first.bounding_box()["width"]
+    assert 80 < width < viewport["width"] / 2
+
+
+def test_the_first_tab_leads_to_the_content(visit):
+    page = visit()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+
+
+@pytest.mark.parametrize(("viewport", "color_scheme"), [(PHONE, "light"), (DESKTOP, "dark")])
+def test_axe_finds_nothing(visit, viewport, color_scheme):
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="axe-playwright-python is missing"
+    )
+    page = visit(viewport, color_scheme=color_scheme)
+    page.locator("#cells ~ details summary").first.click()
+    found = axe.Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
