@@ -20,9 +20,10 @@ from tqdm import tqdm
 import bench  # noqa: F401  first: see its docstring
 from bench import tracking
 from bench.config import build, fingerprint, plain
+from bench.devices import device_of
 from bench.errors import BenchError
 from bench.models.pretrained import load_classifier, load_tokenizer
-from bench.run import device_of, seed_everything, versions
+from bench.run import seed_everything, versions
 from bench.training_state import State
 
 LABELS = ("NEG", "POS")

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from bench import sanity, tracking
 from bench.batches import BatchSize, loaded, rows_of
 from bench.config import build
+from bench.devices import device_of
 from bench.errors import BenchError
 from bench.maps import Kept
 from bench.memory import keep_freed_memory
@@ -185,25 +186,6 @@ def _dataset(config: dict[str, Any]):
         return dataset
     drawn = np.random.default_rng(config["seed"]).choice(len(dataset), config["limit"], replace=False)
     return Subset(dataset, sorted(drawn.tolist()))
-
-
-def device_of(name: str) -> torch.device:
-    """The device of a name; ``auto`` is a GPU where there is one.
-
-    Raises:
-        BenchError: if it is not to be had.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as e:
-        reason = str(e).splitlines()[0]
-        raise BenchError(
-            f"device={name}: not to be had here ({reason}); use device=auto or device=cpu"
-        ) from e
-    return device
 
 
 def versions() -> dict[str, str]:

@@ -13,9 +13,10 @@ from tqdm import tqdm
 
 import bench  # noqa: F401  first: see its docstring
 from bench.config import PROJECT
+from bench.devices import device_of
 from bench.errors import BenchError
 from bench.memory import keep_freed_memory
-from bench.run import device_of, versions
+from bench.run import versions
 from bench.speed import cells
 from bench.speed.explaining import (
     BOUNDED,

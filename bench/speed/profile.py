@@ -5,8 +5,8 @@ import argparse
 from torch.profiler import ProfilerActivity, profile
 
 import bench  # noqa: F401  first: see its docstring
+from bench.devices import device_of
 from bench.memory import keep_freed_memory
-from bench.run import device_of
 from bench.speed.explaining import BOUNDED, METHODS, create, of_type, pixels
 
 SHOWN = 5
