@@ -50,9 +50,13 @@ def ensure(root: Path) -> Path:
     with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as scratch:
         made = Path(scratch) / "made"
         _write(made)
-        if root.exists():
+        if root.exists() and _version(root) != VERSION:
             os.replace(root, Path(scratch) / "replaced")
-        os.replace(made, root)
+        try:
+            os.replace(made, root)
+        except OSError:
+            if _version(root) != VERSION:  # else another job of a sweep was faster
+                raise
     return root
 
 

@@ -13,10 +13,11 @@ import tempfile
 from pathlib import Path
 
 from tests.slurm.cluster import Cluster, ClusterError, install, wait_until
+from tests.slurm.slowly import PAUSE
 
 ROOT = Path(__file__).parents[2]
 CELLS = ["task=segmentation", "suite=embedded", "limit=24", "batch_size=1"]
-METHODS = "method=rollout,transformer_attribution"
+METHODS = "method._target_=tests.slurm.slowly.Rollout,tests.slurm.slowly.TransformerAttribution"
 SHARDS = 3
 LAUNCHER = [
     "hydra/launcher=slurm",
@@ -26,6 +27,7 @@ LAUNCHER = [
     "hydra.launcher.mem_gb=null",
     "hydra.launcher.timeout_min=30",
 ]
+SECONDS_PER_SAMPLE = 1
 
 
 def check(what: str, holds: bool) -> None:
@@ -106,6 +108,7 @@ def examine(folder: Path) -> None:
         check(f"a Slurm of {len(cluster.nodes)} nodes is up", True)
         whole = Sweep(cluster, folder / "whole", *CELLS, METHODS)
         check("one process computed the cells", whole.process.wait() == 0)
+        cluster.environment[PAUSE] = str(SECONDS_PER_SAMPLE)
         shards = [f"shards={SHARDS}", f"shard=range(0,{SHARDS})"]
         sharded = Sweep(cluster, folder / "sharded", *CELLS, METHODS, *shards, *LAUNCHER)
         try:
