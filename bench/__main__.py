@@ -1,5 +1,6 @@
 """Command line: ``python -m bench task=segmentation method=rollout``; ``--help`` lists every choice."""
 
+import multiprocessing
 import sys
 
 import hydra
@@ -18,6 +19,10 @@ USER_MISTAKE = 2  # exit code
 @hydra.main(version_base="1.3", config_path="../conf", config_name="bench")
 def main(cfg: DictConfig) -> dict[str, float] | None:
     """Run one cell; with ``-m`` those of a sweep, whatever becomes of any of them."""
+    sweep.keep_signals()
+    if multiprocessing.get_start_method() == "loky":
+        # joblib's own way to start processes, in which those that load data cannot be started.
+        multiprocessing.set_start_method(None, force=True)
     try:
         return run(resolved(cfg))
     except BenchError as e:

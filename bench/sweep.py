@@ -7,7 +7,9 @@ below the one it was started in, where a job that failed leaves a message for th
 import os
 import secrets
 import shutil
+import signal
 import time
+from functools import cache
 from pathlib import Path
 
 VARIABLE = "BENCH_SWEEP"
@@ -27,6 +29,20 @@ def current() -> str | None:
 def leave() -> None:
     """Make this process part of no sweep, whatever it was started by."""
     os.environ.pop(VARIABLE, None)
+
+
+@cache
+def keep_signals() -> None:
+    """Let processes that this one forks, such as those that load data, ignore what a cluster says to a job.
+
+    It signals all processes of a job, and only the one that it started may have the job queued again.
+    """
+    os.register_at_fork(after_in_child=_ignore_signals)
+
+
+def _ignore_signals() -> None:
+    for number in (signal.SIGUSR1, signal.SIGUSR2):  # submitit can be told to take either
+        signal.signal(number, signal.SIG_IGN)
 
 
 def report(job: int, failure: str) -> None:

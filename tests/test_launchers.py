@@ -84,6 +84,17 @@ def test_messages_of_failed_jobs_reach_the_process_that_started_the_sweep(tmp_pa
     assert not list(tmp_path.glob("outputs/failed/*"))
 
 
+def test_forked_processes_leave_the_signals_of_a_cluster_to_their_parent():
+    code = (
+        "import os, signal; from bench import sweep;"
+        "signal.signal(signal.SIGUSR2, lambda *_: print('queued again', flush=True));"
+        "sweep.keep_signals(); sweep.keep_signals(); child = os.fork();"
+        "os.kill(os.getpid(), signal.SIGUSR2); os._exit(0) if child == 0 else os.waitpid(child, 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "queued again\n"
+
+
 def started(folder, root, *overrides) -> subprocess.CompletedProcess:
     """A sweep over the tiny data (``tests/tiny_images.py``)."""
     return subprocess.run(
@@ -104,7 +115,7 @@ def started(folder, root, *overrides) -> subprocess.CompletedProcess:
 
 @pytest.mark.slow
 def test_local_processes_share_a_sweep_and_say_what_failed(root, tmp_path):
-    cells = ["method=rollout,lrp", "explained=target,predicted", "wandb.mode=offline"]
+    cells = ["method=rollout,lrp", "explained=target,predicted", "wandb.mode=offline", "num_workers=1"]
     done = started(tmp_path, root, *cells, "hydra/launcher=local", "hydra.launcher.n_jobs=2")
     assert done.returncode == 2
     assert "Traceback" not in done.stdout + done.stderr
@@ -120,7 +131,6 @@ def test_local_processes_share_a_sweep_and_say_what_failed(root, tmp_path):
     assert len(groups) == 1
 
 
-@pytest.mark.slow
 def test_an_unexpected_error_stops_no_other_cell(root, tmp_path):
     broken = "class Broken:\n    def __call__(self, *_, **__):\n        raise KeyError('x')\n"
     (tmp_path / "broken.py").write_text(broken)

@@ -16,7 +16,7 @@ from tests.slurm.cluster import Cluster, ClusterError, install, wait_until
 from tests.slurm.slowly import PAUSE
 
 ROOT = Path(__file__).parents[2]
-CELLS = ["task=segmentation", "suite=embedded", "limit=24", "batch_size=1"]
+CELLS = ["task=segmentation", "suite=embedded", "limit=24", "batch_size=1", "num_workers=1"]
 METHODS = "method._target_=tests.slurm.slowly.Rollout,tests.slurm.slowly.TransformerAttribution"
 SHARDS = 3
 LAUNCHER = [
@@ -98,6 +98,11 @@ def restarts(cluster: Cluster, job: str) -> int:
     return int(cluster.jobs()[job]["Restarts"])
 
 
+def states(cluster: Cluster) -> set[str]:
+    """The states of all jobs."""
+    return {job["JobState"] for job in cluster.jobs().values()}
+
+
 def examine(folder: Path) -> None:
     """Bring the cluster up, run all checks, and take it down.
 
@@ -116,8 +121,8 @@ def examine(folder: Path) -> None:
             check("all jobs were waited for, and none failed", sharded.process.wait() == 0)
         finally:
             sharded.process.kill()
-        states = {job["JobState"] for job in cluster.jobs().values()}
-        check(f"all {len(cluster.jobs())} jobs completed", states == {"COMPLETED"})
+        wait_until(lambda: states(cluster) == {"COMPLETED"}, "Slurm to call all jobs completed", 60)
+        check(f"all {len(cluster.jobs())} jobs completed", True)
         expected, tables = whole.tables(), sharded.tables()
         check(f"there are {len(expected)} files of tables", len(expected) == 3)
         check("those of the cluster are the same, byte for byte", tables == expected)

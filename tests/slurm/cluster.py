@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 CONFIGURATION = """\
@@ -81,9 +82,9 @@ class Cluster:
         try:
             self._configure()
             self._start("munged", "--foreground", *self._munge_files())
-            wait_until((self.folder / "munge.socket").exists, "munged to start")
+            wait_until((self.folder / "munge.socket").exists, "munged to start", 60)
             self._start("slurmctld", "-D")
-            wait_until(lambda: "is UP" in self.ask("scontrol", "ping"), "slurmctld to start")
+            wait_until(lambda: "is UP" in self.ask("scontrol", "ping"), "slurmctld to start", 60)
             for node in self.nodes:
                 self.start_node(node)
         except BaseException:
@@ -112,8 +113,8 @@ class Cluster:
 
     def start_node(self, node: str) -> None:
         """Start a node, or start it again, and wait until it takes jobs."""
-        self._start("slurmd", "-D", "-N", node, name=node)
-        self.ask("scontrol", "update", f"nodename={node}", "state=resume")
+        # Slurm gives jobs this variable; with it in the daemon's, all processes of a node have it.
+        self._start("slurmd", "-D", "-N", node, name=node, SLURMD_NODENAME=node)
         wait_until(
             lambda: self.ask("sinfo", "-hN", "-n", node, "-o", "%t") in ("idle", "mix", "alloc"),
             f"node {node}",
@@ -121,9 +122,8 @@ class Cluster:
 
     def lose_node(self, node: str) -> None:
         """What becomes of a machine whose power fails: all its processes are gone, and it says no word."""
-        self._daemons[node].kill()
-        self._daemons.pop(node).wait()
         self._kill_processes_of(node)
+        self._daemons.pop(node).wait()
         self.ask("scontrol", "update", f"nodename={node}", "state=down", "reason=lost")
 
     def jobs(self) -> dict[str, dict[str, str]]:
@@ -146,6 +146,7 @@ class Cluster:
         lines.append(
             f"PartitionName=test Nodes={','.join(self.nodes)} Default=YES MaxTime=INFINITE State=UP\n"
         )
+        self.folder.chmod(0o711)  # munged insists that others can reach its socket
         (self.folder / "slurm.conf").write_text("".join(lines))
         (self.folder / "state").mkdir()
         key = self.folder / "munge.key"
@@ -161,29 +162,28 @@ class Cluster:
         ):
             yield f"--{option}={self.folder}/munge.{suffix}"
 
-    def _start(self, program: str, *arguments: str, name: str | None = None) -> None:
+    def _start(self, program: str, *arguments: str, name: str | None = None, **variables: str) -> None:
         log = (self.folder / f"{name or program}.log").open("ab")
         self._daemons[name or program] = subprocess.Popen(
             [shutil.which(program), *arguments],
-            env=self.environment,
+            env=self.environment | variables,
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
 
     def _kill_processes_of(self, node: str) -> None:
-        """Those of jobs, and those of Slurm that look after them (first, for they would report the loss)."""
-        ours = {f"SLURM_CONF={self.environment['SLURM_CONF']}".encode()}
-        for keeper in (True, False):
-            for process in Path("/proc").glob("[0-9]*"):
-                try:
-                    environment = set((process / "environ").read_bytes().split(b"\0"))
-                    command = (process / "cmdline").read_bytes()
-                except OSError:  # it ended meanwhile
-                    continue
-                here = f"SLURMD_NODENAME={node}".encode() in environment
-                if ours <= environment and here and keeper == command.startswith(b"slurmstepd"):
-                    os.kill(int(process.name), signal.SIGKILL)
+        mark = {f"SLURM_CONF={self.environment['SLURM_CONF']}".encode(), f"SLURMD_NODENAME={node}".encode()}
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it ended meanwhile
+                if mark <= set((process / "environ").read_bytes().split(b"\0")):
+                    found.append(
+                        (not (process / "cmdline").read_bytes().startswith(b"slurm"), int(process.name))
+                    )
+        for _, pid in sorted(found):  # Slurm's own first: they would report that the others are gone
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 300, fail: bool = True) -> None:
