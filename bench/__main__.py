@@ -1,6 +1,7 @@
 """Command line: ``python -m bench task=segmentation method=rollout``; ``--help`` lists every choice."""
 
 import multiprocessing
+import shutil
 import sys
 
 import hydra
@@ -26,7 +27,7 @@ def main(cfg: DictConfig) -> dict[str, float] | None:
     try:
         return run(resolved(cfg))
     except BenchError as e:
-        print(f"error: {e}", file=sys.stderr)
+        _say(e)
         if not sweep.current():
             sys.exit(USER_MISTAKE)
         _report(str(e))
@@ -37,6 +38,10 @@ def main(cfg: DictConfig) -> dict[str, float] | None:
         raise
 
 
+def _say(error: Exception | str) -> None:
+    print(f"error: {error}", file=sys.stderr)
+
+
 def _report(failure: str) -> None:
     job = HydraConfig.get()
     sweep.report(job.job.num, f"{' '.join(job.overrides.task)}: {failure}")
@@ -44,6 +49,9 @@ def _report(failure: str) -> None:
 
 def run_sweep() -> None:
     """Run the cells of a sweep. At the end say which of them failed and why; then the exit code is not 0."""
+    if "hydra/launcher=slurm" in sys.argv and not shutil.which("sbatch"):
+        _say("hydra/launcher=slurm: there is no sbatch here; start it where jobs can be submitted")
+        sys.exit(USER_MISTAKE)
     sweep.begin()
     try:
         main()

@@ -95,7 +95,7 @@ def test_forked_processes_leave_the_signals_of_a_cluster_to_their_parent():
     assert done.stdout == "queued again\n"
 
 
-def started(folder, root, *overrides) -> subprocess.CompletedProcess:
+def started(folder, root, *overrides, **environment) -> subprocess.CompletedProcess:
     """A sweep over the tiny data (``tests/tiny_images.py``)."""
     return subprocess.run(
         [
@@ -108,9 +108,18 @@ def started(folder, root, *overrides) -> subprocess.CompletedProcess:
         capture_output=True,
         text=True,
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "WANDB_DIR": str(folder)},
+        env=os.environ
+        | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "WANDB_DIR": str(folder)}
+        | environment,
         check=False,
     )
+
+
+def test_a_machine_without_slurm_is_named(root, tmp_path):
+    done = started(tmp_path, root, "hydra/launcher=slurm", PATH=str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: hydra/launcher=slurm: there is no sbatch here")
+    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.slow
