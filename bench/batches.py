@@ -1,9 +1,12 @@
 """From a data set to rows: samples are loaded ahead, and go through in batches of a size that fits."""
 
-from collections.abc import Callable, Iterator
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -12,7 +15,7 @@ from tqdm import tqdm
 from bench.errors import BenchError
 from bench.memory import Memory, is_out_of_memory
 
-LOADED = 8  # samples that a loader hands over at once if the batch size is to be found
+LOADED = 8  # samples that are read together if the batch size is to be found
 MOST = 1024
 
 
@@ -88,41 +91,84 @@ def rows_of(
 
 
 class _Prepared(Dataset):
-    """Samples as a task prepares them. Errors are samples, too: a worker would bury their message."""
+    """Samples as a task prepares them. Errors are samples, too: a worker would bury their message.
 
-    def __init__(self, dataset, prepare: Callable):
-        self.dataset, self.prepare = dataset, prepare
+    Each is read under a seed of its own, so a data set that draws gives the same samples in any process.
+    """
+
+    def __init__(self, dataset, positions: Sequence[int], prepare: Callable, seed: int):
+        self.dataset, self.positions, self.prepare, self.seed = dataset, positions, prepare, seed
 
     def __len__(self) -> int:
-        return len(self.dataset)
+        return len(self.positions)
 
     def __getitem__(self, index: int):
+        position = self.positions[index]
+        seed_everything(self.seed, position)
         try:
-            return self.prepare(self.dataset[index])
+            return position, self.prepare(self.dataset[position])
         except BenchError as e:
-            return e
+            return position, e
 
 
-def loaded(config: dict[str, Any], dataset, prepare: Callable, seed_worker: Callable) -> Iterator[list]:
-    """Lists of prepared samples, read ahead by ``num_workers`` processes.
+def loaded(
+    config: dict[str, Any],
+    dataset,
+    positions: Sequence[int],
+    prepare: Callable,
+    on_bad_sample: Callable[[int, BenchError], None],
+) -> Iterator[list]:
+    """Lists of (position, prepared sample), read ahead by ``num_workers`` processes.
 
-    Raises:
-        BenchError: for a sample that cannot be read.
+    Args:
+        positions: in the data set, of the samples that are wanted.
+        on_bad_sample: is told of each sample that cannot be read.
+
     """
-    size = config["batch_size"]
     loader = DataLoader(
-        _Prepared(dataset, prepare),
-        batch_size=LOADED if size == "auto" else size,
+        _Prepared(dataset, positions, prepare, config["seed"]),
+        batch_size=block(config),
         num_workers=config["num_workers"],
         collate_fn=list,
         generator=torch.Generator().manual_seed(config["seed"]),
-        worker_init_fn=seed_worker,
     )
-    for samples in loader:
-        for sample in samples:
+    for batch in loader:
+        for position, sample in batch:
             if isinstance(sample, BenchError):
-                raise sample
-        yield samples
+                on_bad_sample(position, sample)
+        yield [item for item in batch if not isinstance(item[1], BenchError)]
+
+
+@contextmanager
+def readers_may_die() -> Iterator[None]:
+    """Raises BenchError if a process that reads samples dies: torch raises whatever is going on."""
+    try:
+        yield
+    except RuntimeError as e:
+        if "DataLoader worker" not in str(e):
+            raise
+        raise BenchError(
+            f"num_workers: a process that reads samples died ({_first_line(e)}), maybe for lack of memory; "
+            "start again, with fewer of them or num_workers=0"
+        ) from e
+
+
+def block(config: dict[str, Any]) -> int:
+    """How many samples are read, and go to a shard, together: a batch."""
+    return LOADED if config["batch_size"] == "auto" else config["batch_size"]
+
+
+def seed_everything(seed: int, position: int | None = None) -> None:
+    """Seed what a model, a data set or a method of the user's own may draw from.
+
+    Args:
+        position: of a sample, for which the seed is one of its own.
+    """
+    if position is not None:
+        seed = int(np.random.SeedSequence([seed, position]).generate_state(1)[0])
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002  the global state is what they draw from
+    torch.manual_seed(seed)
 
 
 def _first_line(error: Exception) -> str:

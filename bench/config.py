@@ -1,6 +1,7 @@
 """From the configuration to the objects it names, and to the identity of a cell."""
 
 import hashlib
+import itertools
 import json
 import pkgutil
 from collections.abc import Mapping, Sequence
@@ -70,6 +71,22 @@ def configuration(overrides: Sequence[str]) -> dict[str, Any]:
             return resolved(compose("bench", overrides=["method=rollout", *overrides]))
         except HydraException as e:
             raise BenchError(str(e)) from e
+
+
+def swept(experiment: str, overrides: Sequence[str]) -> list[dict[str, Any]]:
+    """The resolved configurations of all cells of an experiment.
+
+    Raises:
+        BenchError: as :func:`configuration`.
+    """
+    chosen = [f"experiment={experiment}", "method=rollout", *overrides]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        try:
+            params = compose("bench", overrides=chosen, return_hydra_config=True).hydra.sweeper.params
+        except HydraException as e:
+            raise BenchError(str(e)) from e
+    choices = [[f"{key}={value}" for value in str(values).split(",")] for key, values in params.items()]
+    return [configuration([*chosen, *each]) for each in itertools.product(*choices)]
 
 
 def build(section: str, choice: Mapping[str, Any]) -> Any:

@@ -19,12 +19,13 @@ from tqdm import tqdm
 
 import bench  # noqa: F401  first: see its docstring
 from bench import tracking
+from bench.batches import seed_everything
 from bench.config import build, fingerprint, plain
 from bench.devices import device_of
 from bench.errors import BenchError
 from bench.models.pretrained import load_classifier, load_tokenizer
-from bench.run import seed_everything, versions
 from bench.training_state import State
+from bench.versions import versions
 
 LABELS = ("NEG", "POS")
 # What changes the result; the rest may differ between a run and the one that goes on with it.

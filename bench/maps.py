@@ -1,7 +1,8 @@
 """``save_maps=true``: the maps themselves, kept beside a cell's rows."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,6 @@ class Kept:
     grid: tuple[int, int] | None = None
     prefix_tokens: int = 0
     _last: Tensor | None = None
-    _maps: list[np.ndarray] = field(default_factory=list)
 
     @property
     def class_specific(self) -> bool:
@@ -37,21 +37,31 @@ class Kept:
         self._last = self.method(forward, inputs, target)
         return self._last
 
-    def keep(self) -> None:
-        """Keep the maps of the last batch: it has been evaluated."""
+    def last(self) -> list[bytes]:
+        """The maps of the last batch, scaled to 0..1, each as the content of an ``npy`` file in float16."""
         maps = self._last.detach().double()
         if self.grid is not None and maps.ndim == 2:
             maps = maps[:, self.prefix_tokens :].unflatten(1, self.grid)
         elif self.grid is not None:
             maps = F.adaptive_avg_pool2d(maps, self.grid)  # pixels, averaged over patches
         scaled = minmax(maps if maps.ndim == 3 else maps[:, None])
-        self._maps += list((scaled if maps.ndim == 3 else scaled[:, 0]).half().cpu().numpy())
+        return [_to_bytes(m) for m in (scaled if maps.ndim == 3 else scaled[:, 0]).half().cpu().numpy()]
 
-    def write(self, path: Path, ids: list[str]) -> None:
-        """As an ``npz`` file: ``ids`` and ``maps``, of which those of short texts end in NaN."""
-        longest = max(len(m) for m in self._maps)
-        maps = [
-            np.pad(m, (0, longest - len(m)), constant_values=np.nan) if m.ndim == 1 else m for m in self._maps
-        ]
-        with path.open("wb") as file:
-            np.savez_compressed(file, ids=np.array(ids), maps=np.stack(maps))
+
+def write(path: Path, ids: list[str], contents: Iterable[bytes]) -> None:
+    """As an ``npz`` file: ``ids`` and ``maps``, of which those of short texts end in NaN.
+
+    Args:
+        contents: as :meth:`Kept.last` gives them.
+    """
+    maps = [np.load(BytesIO(content), allow_pickle=False) for content in contents]
+    longest = max(len(m) for m in maps)
+    maps = [np.pad(m, (0, longest - len(m)), constant_values=np.nan) if m.ndim == 1 else m for m in maps]
+    with path.open("wb") as file:
+        np.savez_compressed(file, ids=np.array(ids), maps=np.stack(maps))
+
+
+def _to_bytes(array: np.ndarray) -> bytes:
+    content = BytesIO()
+    np.save(content, array, allow_pickle=False)
+    return content.getvalue()

@@ -1,6 +1,7 @@
 """The numbers of a table, from stored rows: totals, intervals, and tests against the best."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -8,6 +9,7 @@ import pandas as pd
 
 from bench.config import CONF, build, configuration
 from bench.errors import BenchError
+from bench.shards import so_far, unfinished
 from bench.store import Cell, Result, flatten, protocol_of, results
 from bench.tasks import Perturbation, Segmentation, TokenF1
 from metrics import Metric, bootstrap, holm, interval, paired_p_value
@@ -21,27 +23,61 @@ COLUMN = ["metric", "explained", "k"]  # what, besides the method, a number depe
 RESAMPLES = 10_000
 
 
-def finished(config: dict[str, Any]) -> list[Result]:
+def finished(
+    config: dict[str, Any], belongs: Callable[[str], bool] = lambda method: True, partial: bool = False
+) -> list[Result]:
     """All finished cells under the conditions (data set, model, protocol) of a resolved configuration.
 
+    Args:
+        belongs: whether the cells of a method, by its name, are wanted.
+        partial: take unfinished cells too, and of all of them only the samples that each has.
+
     Raises:
-        BenchError: if there is none, or not all were computed with the same weights on the same samples.
+        BenchError: if there is none, one is unfinished and ``partial`` is false, or not all were computed
+            with the same weights on the same samples.
     """
     task, suite = config["task"]["name"], config["suite"]["name"]
     conditions = Cell(config).conditions
     found = [r for r in results(config, task) if r.record["conditions"] == conditions]
-    if not found:
+    begun = [w for w in unfinished(config, task) if w.plan["conditions"] == conditions]
+    if not found and not begun:
         raise BenchError(
             f"there is no finished cell of {task} for suite={suite} protocol={config['protocol']['name']} "
             f"under these conditions; run its cells first, e.g. make tables SUITE={suite} "
             f"PROTOCOL={config['protocol']['name']}"
         )
+    found = [r for r in found if belongs(r.record["method"]["name"])]
+    begun = [w for w in begun if belongs(w.plan["method"]["name"])]
+    if begun and not partial:
+        first = begun[0]
+        raise BenchError(
+            f"{Cell(first.plan['config'])} is not finished: {first.in_words(first.missing(first.parts()))}; "
+            "run it again, or make a table of what is there with --partial"
+        )
+    if begun:
+        found = _on_common_samples([*found, *(r for w in begun if (r := so_far(w)) is not None)])
     for key, what in (("checkpoint_sha256", "weights"), ("samples", "numbers of samples")):
         if len({r.record[key] for r in found}) > 1:
             raise BenchError(
                 f"the cells of {task} were computed with different {what}; run them again with rerun=true"
             )
     return found
+
+
+def _on_common_samples(found: Sequence[Result]) -> list[Result]:
+    """The results on the samples that all of them have. What was said about all samples is left out."""
+    every = [result.rows for result in found]
+    common = set.intersection(*(set(rows["id"]) for rows in every)) if every else set()
+    if not common:
+        raise BenchError("--partial: the cells have no sample in common yet; let them run on")
+    return [
+        replace(
+            result,
+            record=result.record | {"metrics": {}, "samples": len(common)},
+            chosen=rows[rows["id"].isin(common)],
+        )
+        for result, rows in zip(found, every, strict=True)
+    ]
 
 
 def numbers(config: dict[str, Any], found: Sequence[Result]) -> pd.DataFrame:

@@ -26,6 +26,8 @@ WARNINGS = {
 }
 
 
+COUNTS = ("not_finite", "same_for_another_class")  # of maps; the others are the largest seen
+
 EVERY = 8  # batches, of which one is computed in float64 too if the precision is all that is looked at
 
 

@@ -2,7 +2,8 @@
 
 ``results/<suite>/cells/<task>/<dataset>--<model>--<method>--<explained>--<fingerprint>.{parquet,json}``. The
 fingerprint is of everything that can change the rows, so a cell whose files exist is done, and a cell with
-other settings is another cell. The JSON is written last: without it there is no cell.
+other settings is another cell. The JSON is written last and has the SHA-256 of the other: without both there
+is no cell. What is kept of a cell until then is in :mod:`bench.shards`.
 """
 
 import hashlib
@@ -10,12 +11,14 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from tqdm import tqdm
 
 from bench.config import fingerprint
 from bench.embedded import VERSION as EMBEDDED_VERSION
@@ -68,6 +71,32 @@ class Cell:
         return self._path.with_suffix(".maps.npz")
 
     @property
+    def work_folder(self) -> Path:
+        """Where the cell is kept until it is finished."""
+        return self._path
+
+    def lock_file(self, name: str) -> Path:
+        """What a process holds while it is at some part of the cell."""
+        return self._path.parent / ".locks" / f"{self._path.name}.{name}.lock"
+
+    @contextmanager
+    def failures(self, name: str) -> Iterator[None]:
+        """Note for :meth:`failure` why some part of the cell failed, until it does not any more."""
+        file = self.lock_file(name).with_suffix(".failed")
+        file.unlink(missing_ok=True)
+        try:
+            yield
+        except Exception as e:
+            with suppress(OSError):
+                file.write_text(f"{type(e).__name__}: {e}" if not isinstance(e, BenchError) else str(e))
+            raise
+
+    def failure(self) -> str | None:
+        """Why the cell failed when it was run last; None if it did not."""
+        files = sorted(self.lock_file("").parent.glob(f"{self._path.name}.*.failed"))
+        return files[0].read_text() if files else None
+
+    @property
     def _path(self) -> Path:
         c = self.config
         identity = self.conditions | {"method": c["method"], "explained": c["explained"]}
@@ -80,8 +109,15 @@ class Cell:
         return f"{c['task']['name']}: {c['method']['name']} ({c['explained']}), {c['model']['title']}"
 
     def is_done(self) -> bool:
-        """Whether both files are there."""
-        return self.record_file.exists() and self.rows_file.exists()
+        """Whether both files are there and whole; a damaged one is reported."""
+        if not (self.record_file.exists() and self.rows_file.exists()):
+            return False
+        try:
+            self.result().check()
+        except BenchError as e:
+            tqdm.write(str(e))
+            return False
+        return True
 
     def result(self) -> "Result":
         """What a finished cell holds.
@@ -106,10 +142,15 @@ class Cell:
             "explained": self.config["explained"],
         }
         described = rows.assign(**{key: str(value) for key, value in settings.items()}, **labels)
-        record = {"conditions": self.conditions, "method": self.config["method"]} | record
-        text = json.dumps(record | {"config": self.config}, indent=1, default=str)
-        self._write(self.rows_file, lambda path: described.to_parquet(path, index=False))
-        self._write(self.record_file, lambda path: path.write_text(text + "\n"))
+        with writing(self.rows_file.parent):
+            replace_file(self.rows_file, lambda path: described.to_parquet(path, index=False))
+            whole = {"rows_sha256": sha256(self.rows_file)}
+            text = json.dumps(self.described() | record | whole, indent=1, default=str)
+            replace_file(self.record_file, lambda path: path.write_text(text + "\n"))
+
+    def described(self) -> dict[str, Any]:
+        """What the cell is: of its record all that does not come from computing it."""
+        return {"conditions": self.conditions, "method": self.config["method"], "config": self.config}
 
     def write_maps(self, write: Callable[[Path], None]) -> None:
         """Keep the maps; ``write`` gets the file to write to.
@@ -117,17 +158,8 @@ class Cell:
         Raises:
             BenchError: if the results folder cannot be written to.
         """
-        self._write(self.maps_file, write)
-
-    def _write(self, file: Path, write: Callable[[Path], None]) -> None:
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            _replace(file, write)
-        except OSError as e:
-            raise BenchError(
-                f"paths.results: {file.parent} cannot be written to ({e.strerror or e}); "
-                "free some space or choose another folder with paths.results=..."
-            ) from e
+        with writing(self.maps_file.parent):
+            replace_file(self.maps_file, write)
 
 
 def protocol_of(config: dict[str, Any]) -> dict[str, Any]:
@@ -139,10 +171,17 @@ def protocol_of(config: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Result:
-    """A finished cell, read back."""
+    """A finished cell, read back.
+
+    Attributes:
+        path: of its JSON file.
+        record: the content of that.
+        chosen: those of its rows that are to be looked at, if not all.
+    """
 
     path: Path
     record: dict[str, Any] = field(repr=False)
+    chosen: pd.DataFrame | None = field(default=None, repr=False)
 
     @classmethod
     def read(cls, path: Path) -> "Result":
@@ -151,10 +190,18 @@ class Result:
         Raises:
             BenchError: if the file is damaged.
         """
-        try:
-            return cls(path, json.loads(path.read_text()))
-        except ValueError as e:
-            raise BenchError(f"{path} is damaged ({e}); delete it and run its cell again") from e
+        return cls(path, read_json(path, "run its cell again"))
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether some of its rows are left out, or not there yet."""
+        return self.chosen is not None
+
+    def check(self) -> None:
+        """Raises BenchError if the rows are not those that were written."""
+        path = self.path.with_suffix(".parquet")
+        if self.record.get("rows_sha256") not in (None, sha256(path)):
+            raise BenchError(f"{path} is damaged (its SHA-256 is not that in the JSON); run its cell again")
 
     @property
     def rows(self) -> pd.DataFrame:
@@ -163,11 +210,13 @@ class Result:
         Raises:
             BenchError: if the file is damaged.
         """
+        if self.chosen is not None:
+            return self.chosen
         path = self.path.with_suffix(".parquet")
         try:
             return pd.read_parquet(path)
         except (OSError, ValueError) as e:  # pyarrow's errors are kinds of these
-            raise BenchError(f"{path} is damaged ({e}); delete it and run its cell again") from e
+            raise BenchError(f"{path} is damaged ({e}); run its cell again") from e
 
 
 def _dataset(config: dict[str, Any]) -> dict[str, Any]:
@@ -194,12 +243,17 @@ def _model(config: dict[str, Any]) -> dict[str, Any]:
         local = Path(chosen[key]) if chosen.get(key) else None
         if local is not None and local.exists():
             files = sorted(f for f in local.iterdir() if f.is_file()) if local.is_dir() else [local]
-            chosen[key] = [_sha256(file, file.stat().st_mtime_ns) for file in files]
+            chosen[key] = [_sha256_once(file, file.stat().st_mtime_ns) for file in files]
     return chosen
 
 
 @cache
-def _sha256(file: Path, changed: int) -> str:
+def _sha256_once(file: Path, changed: int) -> str:
+    return sha256(file)
+
+
+def sha256(file: Path) -> str:
+    """Of a file's content, in hexadecimal digits."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
@@ -220,14 +274,44 @@ def results(config: dict[str, Any], task: str) -> Iterator[Result]:
             yield Result.read(path)
 
 
-def _replace(path: Path, write) -> None:
-    """Write aside, then rename, so that nobody ever sees half a file."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+def replace_file(path: Path, write: Callable[[Path], None]) -> None:
+    """Write aside, then rename, so that nobody ever sees half a file, even after a power failure."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write(aside)
+        with aside.open("rb") as written:
+            os.fsync(written.fileno())
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Raises BenchError for what goes wrong while files are written to a folder."""
+    try:
+        yield
+    except OSError as e:
+        raise BenchError(
+            f"paths.results: {folder} cannot be written to ({e.strerror or e}); "
+            "free some space or choose another folder with paths.results=..."
+        ) from e
+
+
+def read_json(path: Path, remedy: str) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        BenchError: if the file is damaged.
+    """
+    try:
+        content = json.loads(path.read_text())
+        if not isinstance(content, dict):
+            raise ValueError(f"it holds a {type(content).__name__}")
+    except (ValueError, OSError) as e:
+        raise BenchError(f"{path} is damaged ({e}); {remedy}") from e
+    return content
 
 
 def flatten(settings: dict[str, Any], prefix: str) -> dict[str, Any]:

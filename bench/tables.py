@@ -3,6 +3,9 @@
 Takes the same overrides as ``python -m bench``. All finished cells under exactly these conditions (data set,
 model, protocol) become rows of one table; nothing is run. The tables are perturbation, segmentation, token_f1
 and ablation; csv, md and tex go to ``results/<suite>/tables/<protocol>/``, the markdown is printed.
+
+A table in which a cell is not finished is refused; ``--partial`` makes one of the samples that all cells have
+so far, and labels it.
 """
 
 import sys
@@ -34,6 +37,7 @@ ABLATIONS = ("without_gradient", "last_block_only", "second_block_only")
 OTHER_CONDITIONS = (
     "Not the suite's own choice of model, data or settings: the caption says what was measured."
 )
+PARTIAL = "**Partial**: not all cells are finished; the numbers are of the samples that all of them have."
 LEGEND = (
     "In brackets the 95 % interval over samples ({resamples:,} bootstrap resamples). **Bold**: the best; ≈: "
     "cannot be told from it at 5 % (paired bootstrap, Holm-corrected within the column). {references}."
@@ -85,28 +89,35 @@ class Part:
     result: Result
     measured: pd.DataFrame
     warnings: Sequence[str]
+    partial: bool
 
 
-def table(config: dict[str, Any]) -> Table:
+def table(config: dict[str, Any], partial: bool = False) -> Table:
     """The table of a task under the conditions of a resolved configuration.
 
+    Args:
+        partial: with what is done of unfinished cells.
+
     Raises:
-        BenchError: if no cell was computed under these conditions, or the cells do not belong together.
+        BenchError: if no cell was computed under these conditions, the cells do not belong together, or one
+            is not finished and ``partial`` is false.
     """
-    return _table(config["task"]["name"], [config], lambda method: method not in ABLATIONS)
+    return _table(config["task"]["name"], [config], lambda method: method not in ABLATIONS, partial)
 
 
-def ablation(configs: Sequence[dict[str, Any]]) -> Table:
+def ablation(configs: Sequence[dict[str, Any]], partial: bool = False) -> Table:
     """Transformer attribution and its parts, in the tasks of several resolved configurations.
 
     Raises:
         BenchError: as :func:`table`.
     """
-    return _table("ablation", configs, lambda method: method in (FULL, *ABLATIONS, *REFERENCES))
+    return _table("ablation", configs, lambda method: method in (FULL, *ABLATIONS, *REFERENCES), partial)
 
 
-def _table(name: str, configs: Sequence[dict[str, Any]], belongs: Callable[[str], bool]) -> Table:
-    parts = [_part(config, belongs) for config in configs]
+def _table(
+    name: str, configs: Sequence[dict[str, Any]], belongs: Callable[[str], bool], partial: bool
+) -> Table:
+    parts = [_part(config, belongs, partial) for config in configs]
     config, suite = configs[0], configs[0]["suite"]
     standard = all(_is_standard(config) for config in configs)
     measured = pd.concat([part.measured for part in parts], ignore_index=True)
@@ -127,8 +138,12 @@ def _table(name: str, configs: Sequence[dict[str, Any]], belongs: Callable[[str]
         footnotes.append((folder / f"{name}.md").read_text().strip())
     footnotes += [warning for part in parts for warning in part.warnings]
     identity = [(Cell(c).conditions, protocol_of(c)) for c in configs]
+    partial = any(part.partial for part in parts)
+    if partial:
+        footnotes.insert(0, PARTIAL)
+    label = name if standard else f"{name}--{fingerprint(identity)}"
     return Table(
-        name=name if standard else f"{name}--{fingerprint(identity)}",
+        name=f"{label}--partial" if partial else label,
         protocol=config["protocol"]["name"],
         data=data,
         shown=columns,
@@ -137,8 +152,8 @@ def _table(name: str, configs: Sequence[dict[str, Any]], belongs: Callable[[str]
     )
 
 
-def _part(config: dict[str, Any], belongs: Callable[[str], bool]) -> Part:
-    found = [result for result in finished(config) if belongs(result.record["method"]["name"])]
+def _part(config: dict[str, Any], belongs: Callable[[str], bool], partial: bool) -> Part:
+    found = finished(config, belongs, partial)
     if not found:
         raise BenchError(
             f"no finished cell of {config['task']['name']} is of a method in this table; run make ablation"
@@ -153,7 +168,11 @@ def _part(config: dict[str, Any], belongs: Callable[[str], bool]) -> Part:
         for record, texts in warned
         if texts
     ]
-    return Part(config, found[0], ordered(numbers(config, found)), warnings)
+    for skipped in dict.fromkeys(tuple(r.record.get("skipped", ())) for r in found):
+        if skipped:
+            warnings.append(f"Skipped, because they could not be read, {len(skipped)}: {'; '.join(skipped)}.")
+    partial = any(result.is_partial for result in found)
+    return Part(config, found[0], ordered(numbers(config, found)), warnings, partial)
 
 
 def _is_standard(config: dict[str, Any]) -> bool:
@@ -263,13 +282,15 @@ def main(arguments: Sequence[str]) -> None:
     others = [
         a for a in arguments if not a.startswith(("table=", "task=", "method", "+method", "explained="))
     ]
+    partial = "--partial" in others
+    others = [a for a in others if a != "--partial"]
     if any(a.startswith("protocol=") and "," in a for a in others):
         raise BenchError("a table is of one protocol; make one table for each, e.g. with protocol=clean")
     problems = []
     for name in names:
         try:
             configs = [configuration([f"task={task}", *others]) for task in TABLES[name]]
-            made = ablation(configs) if name == "ablation" else table(configs[0])
+            made = ablation(configs, partial) if name == "ablation" else table(configs[0], partial)
         except BenchError as e:
             problems.append(f"{name}: {e}")
             continue

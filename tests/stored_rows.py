@@ -1,11 +1,18 @@
 """Rows of finished cells, for tests of what is made from the store alone."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
 STEPS = 10
 SAMPLES = 40
 COLUMN_OF = {"perturbation": "negative_predictions", "segmentation": "intersection", "token_f1": "token_f1"}
+
+
+def kept(results: Path) -> list[Path]:
+    """The files of a results folder; locks, which stay, are none."""
+    return [path for path in results.rglob("*") if path.is_file() and ".locks" not in path.parts]
 
 
 def perturbation(negative=0.5, positive=0.2, seed=0):

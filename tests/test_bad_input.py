@@ -9,6 +9,8 @@ import torch
 from bench.config import configuration
 from bench.errors import BenchError
 from bench.run import run
+from bench.store import Cell
+from tests.stored_rows import kept
 from tests.tiny_images import WNIDS
 
 
@@ -67,7 +69,7 @@ def test_bad_input_gives_one_message_and_leaves_nothing(configure, tmp_path, ove
     with pytest.raises(BenchError, match=expected) as raised:
         run(config)
     assert "\n" not in str(raised.value)
-    assert not list((tmp_path / "results").rglob("*.*"))
+    assert not kept(tmp_path / "results")
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -78,7 +80,7 @@ def test_a_damaged_image_is_named_whoever_reads_it(configure, root, tmp_path, wo
     config = configure("perturbation", f"dataset.path={tmp_path / 'imagenet'}", f"num_workers={workers}")
     with pytest.raises(BenchError, match=f"^{image}: cannot be decoded"):
         run(config)
-    assert not (tmp_path / "results").exists()
+    assert not Cell(config).is_done()
 
 
 @pytest.mark.parametrize(
@@ -96,7 +98,7 @@ def test_what_does_not_belong_together_is_refused(root, tmp_path, task, dataset,
     config = configuration([*choices, f"paths.data={root}", f"paths.results={tmp_path / 'results'}"])
     with pytest.raises(BenchError, match=expected):
         run(config)
-    assert not (tmp_path / "results").exists()
+    assert not kept(tmp_path / "results")
 
 
 def test_segmentation_has_no_target_class_to_explain(configure):

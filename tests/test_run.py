@@ -70,7 +70,7 @@ def test_a_method_that_ignores_the_class_runs_once_for_both(configure, monkeypat
     shutil.rmtree(again["paths"]["results"])
 
     run(configure("perturbation", "explained=predicted", "method=rollout"))
-    monkeypatch.setattr("bench.run._computed", None)  # so that a call fails
+    monkeypatch.setattr("bench.run.compute", None)  # so that a call fails
     target = configure("perturbation", "explained=target", "method=rollout")
     summary = run(target)
     rows, record = read(target)

@@ -17,6 +17,7 @@ from bench.models import TextModel
 from bench.run import run
 from bench.store import Cell
 from bench.tasks.token_f1 import word_scores
+from tests.stored_rows import kept
 
 PIECES = [
     "[PAD]",
@@ -267,7 +268,7 @@ def test_a_broken_model_is_named(root, tmp_path, change, expected):
 def test_bad_input_is_named(configure, tmp_path, override, expected):
     with pytest.raises(BenchError, match=expected):
         run(configure(override))
-    assert not (tmp_path / "results").exists()
+    assert not kept(tmp_path / "results")
 
 
 def test_kept_maps_of_texts_end_in_nan(configure):

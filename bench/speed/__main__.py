@@ -16,7 +16,6 @@ from bench.config import PROJECT
 from bench.devices import device_of
 from bench.errors import BenchError
 from bench.memory import keep_freed_memory
-from bench.run import versions
 from bench.speed import cells
 from bench.speed.explaining import (
     BOUNDED,
@@ -32,6 +31,7 @@ from bench.speed.explaining import (
 from bench.speed.reference import reference
 from bench.speed.scoring import scoring
 from bench.speed.timing import HEAD, Line, seconds
+from bench.versions import versions
 
 PARTS = ("explaining", "classes", "memory", "scoring", "perturbation", "scaling", "start")
 

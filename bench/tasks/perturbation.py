@@ -81,10 +81,10 @@ class Perturbation:
                 f"protocol.perturbation.scores.hits={self.hits}: expected one or more of {', '.join(HITS)}"
             )
 
-    def check(self, model: ImageModel, dataset) -> None:
+    def check(self, model: ImageModel, dataset, sample) -> None:
         """Raises BenchError for a text model, or one with other classes or another size of images."""
         expect(ImageModel, "model", model, "choose model=timm or a suite's image model")
-        expect(ImageSample, "dataset", dataset[0], "choose a data set of images")
+        expect(ImageSample, "dataset", sample, "choose a data set of images")
         self.images.check(model)
         # A Subset hides the attributes of the data set it is of.
         classes = getattr(getattr(dataset, "dataset", dataset), "classes", None)

@@ -42,10 +42,10 @@ class Segmentation:
         if self.threshold != "mean" and not isinstance(self.threshold, (int, float)):
             raise BenchError(f"protocol.segmentation.threshold={self.threshold!r}: expected mean or a number")
 
-    def check(self, model: ImageModel, dataset) -> None:
+    def check(self, model: ImageModel, dataset, sample) -> None:
         """Raises BenchError for a text model, or one that takes images of another size."""
         expect(ImageModel, "model", model, "choose model=timm or a suite's image model")
-        expect(ImageSample, "dataset", dataset[0], "choose a data set of images")
+        expect(ImageSample, "dataset", sample, "choose a data set of images")
         self.images.check(model)
 
     def preparation(self, model: ImageModel) -> Callable:

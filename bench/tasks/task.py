@@ -21,8 +21,12 @@ class Task(Protocol):
     name: str
     metrics: Sequence[Metric]
 
-    def check(self, model, dataset) -> None:
-        """Raises BenchError if the task cannot be run with this model on this data set."""
+    def check(self, model, dataset, sample) -> None:
+        """Raises BenchError if the task cannot be run with this model on this data set.
+
+        Args:
+            sample: one of it.
+        """
 
     def preparation(self, model) -> Callable:
         """What is done to each sample where it is loaded, maybe in a process of its own: it is pickled."""
@@ -72,7 +76,7 @@ def explain(
         relevance = method(forward, inputs, target)
     except ValueError as e:
         # What our methods raise for settings and models they cannot handle. A user's own may have a bug.
-        while hasattr(method, "method"):  # within bench.sanity.Checked, bench.maps.Kept
+        while hasattr(method, "method"):  # within bench.sanity.Checked and its like
             method = method.method
         if not type(method).__module__.startswith("methods.") and not isinstance(e, KNOWN):
             raise

@@ -60,10 +60,10 @@ class TokenF1:
                 f"expected one or both of {', '.join(RATIONALES)}"
             )
 
-    def check(self, model: TextModel, dataset) -> None:
+    def check(self, model: TextModel, dataset, sample) -> None:
         """Raises BenchError for an image model or a data set of images."""
         expect(TextModel, "model", model, "choose model=transformers or a suite's text model")
-        expect(TextSample, "dataset", dataset[0], "choose a data set of documents")
+        expect(TextSample, "dataset", sample, "choose a data set of documents")
 
     def preparation(self, model: TextModel) -> Callable:
         """Documents are split into pieces batch by batch, so there is nothing to do for each."""

@@ -1,0 +1,444 @@
+"""Whatever ends a run, and wherever: nothing half-written is trusted, no row is lost or counted twice."""
+
+import errno
+import json
+import multiprocessing
+import os
+import random
+import resource
+import shutil
+import signal
+import stat
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import methods
+from bench.data import ImageNet
+from bench.errors import BenchError
+from bench.locks import BusyError, claimed, is_claimed
+from bench.run import run
+from bench.shards import unfinished
+from bench.store import Cell
+from bench.tables import table
+from tests.tiny_images import WNIDS
+
+OWN = ("segmentation", "method=rollout", "batch_size=1", "save_every=0")
+
+
+@pytest.fixture(scope="module")
+def processes():
+    """Start processes that have imported everything already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["bench.run", "bench.models.image", "timm", "tests.test_faults"])
+    return context
+
+
+def whole(configure, tmp_path, *overrides) -> bytes:
+    """What the cell comes to if nothing happens."""
+    config = configure(*OWN, *overrides, f"paths.results={tmp_path / 'undisturbed'}")
+    run(config)
+    return Cell(config).rows_file.read_bytes()
+
+
+class Slow(methods.Rollout):
+    """A method that takes its time."""
+
+    def __call__(self, forward, inputs, target=None):
+        time.sleep(0.05)
+        return super().__call__(forward, inputs, target)
+
+
+SLOW = "method._target_=tests.test_faults.Slow"
+
+
+def in_process(config, begun=None):
+    torch.set_num_threads(1)
+    if begun is not None:
+        begun.set()
+    run(config)
+
+
+def test_a_run_that_is_killed_at_any_moment_goes_on(configure, tmp_path, processes):
+    expected = whole(configure, tmp_path, SLOW)
+    moments = random.Random(0)
+    longest, killed, saved = 0.0, 0, 0
+    for trial in range(21):
+        config = configure(*OWN, SLOW, f"paths.results={tmp_path / str(trial)}")
+        begun = processes.Event()
+        process = processes.Process(target=in_process, args=(config, begun))
+        process.start()
+        begun.wait(60)
+        started = time.monotonic()
+        process.join(moments.uniform(0, longest) if trial else None)  # the first shows how long it takes
+        longest = longest or time.monotonic() - started
+        killed += process.is_alive()
+        process.kill()
+        process.join()
+        saved += sum(len(p.rows) for work in unfinished(config, "segmentation") for p in work.parts())
+        run(config)
+        assert Cell(config).rows_file.read_bytes() == expected
+        assert not Cell(config).work_folder.exists()
+    assert killed > 10
+    assert saved > 0
+
+
+def exits_at(config, nth, before):
+    """A run that is gone, as if by SIGKILL, at the nth file that it puts into place."""
+    replace, calls = os.replace, iter(range(1, 100))
+
+    def or_exit(source, target):
+        last = next(calls) == nth
+        if last and before:
+            os._exit(9)
+        replace(source, target)
+        if last:
+            os._exit(9)
+
+    os.replace = or_exit
+    in_process(config)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_run_that_is_killed_at_any_file_goes_on(configure, tmp_path, processes, before):
+    expected = whole(configure, tmp_path)
+    for nth in range(1, 20):
+        config = configure(*OWN, f"paths.results={tmp_path / str(nth)}")
+        process = processes.Process(target=exits_at, args=(config, nth, before))
+        process.start()
+        process.join()
+        if process.exitcode == 0:
+            break
+        run(config)
+        assert Cell(config).rows_file.read_bytes() == expected
+        assert not Cell(config).work_folder.exists()
+    assert nth == 8  # the plan, four parts, the rows and the record had been killed
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_a_signal_ends_a_run_after_it_has_saved(configure, tmp_path, number):
+    expected = whole(configure, tmp_path, SIGNALLED)
+    Signalled.number, Signalled.calls = number, 0
+    config = configure(*OWN, SIGNALLED, "save_every=1000")
+    with pytest.raises((SystemExit, KeyboardInterrupt)):
+        run(config)
+    (work,) = unfinished(config, "segmentation")
+    assert sum(len(part.rows) for part in work.parts()) == 2
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    Signalled.number = None
+    run(config)
+    assert Signalled.calls == 5
+    assert Cell(config).rows_file.read_bytes() == expected
+
+
+class Signalled(methods.Rollout):
+    """A method during whose third call a signal arrives."""
+
+    number, calls = None, 0
+
+    def __call__(self, forward, inputs, target=None):
+        Signalled.calls += 1
+        if Signalled.number is not None and Signalled.calls == 3:
+            os.kill(os.getpid(), Signalled.number)
+        return super().__call__(forward, inputs, target)
+
+
+SIGNALLED = "method._target_=tests.test_faults.Signalled"
+
+
+def interrupted(configure, *overrides):
+    """A cell of which two of four samples are saved."""
+    Signalled.number, Signalled.calls = signal.SIGTERM, 0
+    config = configure(*OWN, SIGNALLED, *overrides)
+    with pytest.raises(SystemExit):
+        run(config)
+    Signalled.number = None
+    return config
+
+
+@pytest.mark.parametrize("size", [0, 1, 4, 100, -1])
+def test_a_truncated_part_is_computed_again(configure, tmp_path, capsys, size):
+    expected = whole(configure, tmp_path, SIGNALLED)
+    config = interrupted(configure)
+    (work,) = unfinished(config, "segmentation")
+    part = min(work.folder.rglob("*.parquet"))
+    part.write_bytes(part.read_bytes()[:size])
+    run(config)
+    assert f"{part} is damaged" in capsys.readouterr().out
+    assert Cell(config).rows_file.read_bytes() == expected
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"cut": {}}', '{"cut": {"samples": 4}}', "\0" * 30])
+def test_a_damaged_plan_is_named(configure, text):
+    config = interrupted(configure)
+    plan = Cell(config).work_folder / "plan.json"
+    plan.write_text(text)
+    for command in (run, table):
+        with pytest.raises(BenchError, match=rf"{plan} is damaged .*delete its folder"):
+            command(config)
+
+
+def damage_rows(cell):
+    content = cell.rows_file.read_bytes()
+    cell.rows_file.write_bytes(content[: len(content) // 2])
+
+
+def flip_a_byte(cell):
+    content = bytearray(cell.rows_file.read_bytes())
+    content[len(content) // 3] ^= 1
+    cell.rows_file.write_bytes(content)
+
+
+def damage_record(cell):
+    cell.record_file.write_text(cell.record_file.read_text()[:-10])
+
+
+@pytest.mark.parametrize("damage", [damage_rows, flip_a_byte, damage_record])
+def test_a_damaged_cell_is_reported_and_computed_again(configure, capsys, damage):
+    config = configure(*OWN)
+    run(config)
+    cell = Cell(config)
+    before = cell.rows_file.read_bytes()
+    damage(cell)
+    if damage is not flip_a_byte:
+        with pytest.raises(BenchError, match="is damaged"):
+            table(config)
+    assert run(config) is not None
+    assert "is damaged" in capsys.readouterr().out
+    assert cell.rows_file.read_bytes() == before
+    assert run(config) is None
+
+
+def test_a_file_that_was_left_half_written_is_ignored(configure):
+    config = interrupted(configure)
+    folder = Cell(config).work_folder / "0-of-1"
+    (folder / ".00000002.parquet.999.tmp").write_bytes(b"PAR1")
+    run(config)
+    assert len(Cell(config).result().rows) == 4
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_named(configure, tmp_path):
+    results = tmp_path / "results"
+    results.mkdir()
+    results.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    with pytest.raises(BenchError, match=f"paths.results: {results}.* cannot be written to"):
+        run(configure(*OWN))
+    results.chmod(stat.S_IRWXU)
+
+
+def test_a_place_that_is_no_folder_is_named(configure, tmp_path):
+    (tmp_path / "results").write_text("a file")
+    with pytest.raises(BenchError, match=r"paths.results: .* cannot be written to"):
+        run(configure(*OWN))
+
+
+def with_a_small_disk(config, size, answer):
+    torch.set_num_threads(1)
+    sys.stdout = sys.stderr = open(os.devnull, "w")  # not to pytest's file, which must not grow, either
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    try:
+        run(config)
+    except BenchError as e:
+        answer.put(str(e))
+    else:
+        answer.put("")
+
+
+@pytest.mark.parametrize("size", [10, 3000, 6000, 9000])
+def test_a_full_disk_ends_a_run_with_a_message_and_loses_nothing(configure, tmp_path, processes, size):
+    expected = whole(configure, tmp_path)
+    config = configure(*OWN)
+    answer = processes.Queue()
+    process = processes.Process(target=with_a_small_disk, args=(config, size, answer))
+    process.start()
+    message = answer.get(timeout=60)
+    process.join()
+    assert "cannot be written to" in message
+    assert "\n" not in message
+    run(config)
+    assert Cell(config).rows_file.read_bytes() == expected
+
+
+class Dying(ImageNet):
+    """A data set whose reader dies at the sixth image."""
+
+    dies = True
+
+    def __getitem__(self, index):
+        if index == 5 and Dying.dies:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getitem__(index)
+
+
+def test_a_reader_that_dies_ends_the_run_with_a_message_and_loses_nothing(configure):
+    settings = ("perturbation", "method=rollout", "batch_size=2", "dataset._target_=tests.test_faults.Dying")
+    config = configure(*settings, "num_workers=1")
+    with pytest.raises(BenchError, match=r"num_workers: a process that reads samples died"):
+        run(config)
+    Dying.dies = False
+    run(config | {"num_workers": 0})
+    assert len(Cell(config).result().rows) == 9
+
+
+def test_out_of_memory_is_reported_once_and_changes_nothing(configure, tmp_path, capsys):
+    expected = whole(configure, tmp_path, "batch_size=4", "method._target_=tests.test_faults.Big")
+    Big.fits = 2
+    config = configure(*OWN, "batch_size=4", "method._target_=tests.test_faults.Big")
+    run(config)
+    assert capsys.readouterr().out.count("out of memory: going on with batch_size=2") == 1
+    assert Cell(config).rows_file.read_bytes() == expected
+
+
+class Big(methods.Rollout):
+    """A method that fits into a GPU's memory with so many samples at once."""
+
+    fits = 100
+
+    def __call__(self, forward, inputs, target=None):
+        if len(inputs) > Big.fits:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        return super().__call__(forward, inputs, target)
+
+
+@pytest.fixture(scope="module")
+def thousand(root, tmp_path_factory) -> Path:
+    """A thousand images, of which the 500th is damaged."""
+    folder = tmp_path_factory.mktemp("thousand")
+    shutil.copy(root / "imagenet" / "class_index.json", folder)
+    rng = np.random.default_rng(0)
+    for wnid in WNIDS:
+        (folder / "val" / wnid).mkdir(parents=True)
+    for i in range(1000):
+        pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "val" / WNIDS[i % 3] / f"i{i:04d}.JPEG")
+    damaged = folder / "val" / WNIDS[500 % 3] / "i0500.JPEG"
+    damaged.write_bytes(damaged.read_bytes()[:300])
+    return folder
+
+
+def test_a_corrupt_image_among_a_thousand(configure, thousand, capsys):
+    settings = ("method=raw_attention", "batch_size=100", f"dataset.path={thousand}")
+    config = configure("perturbation", *settings, "protocol.perturbation.steps=[0,0.5]")
+    with pytest.raises(BenchError, match=r"i0500.JPEG: cannot be decoded"):
+        run(config)
+    (work,) = unfinished(config, "perturbation")
+    assert sum(len(part.rows) for part in work.parts()) == 500
+    skipping = config | {"on_bad_sample": "skip"}
+    run(skipping)
+    assert "skipped: " in capsys.readouterr().out
+    result = Cell(config).result()
+    assert len(result.rows) == result.record["samples"] == 999
+    assert "i0500" not in set(result.rows["id"])
+    assert len(result.record["skipped"]) == 1
+    footnote = next(note for note in table(config).footnotes if note.startswith("Skipped"))
+    assert "could not be read, 1: " in footnote
+    assert "i0500.JPEG" in footnote
+    assert run(skipping) is None
+    with pytest.raises(BenchError, match="i0500"):  # the cell is not what was asked for
+        run(config)
+
+
+def test_a_sample_that_was_skipped_is_read_again_once_it_is_whole(configure, root, tmp_path):
+    shutil.copytree(root / "imagenet", tmp_path / "imagenet")
+    image = tmp_path / "imagenet" / "val" / WNIDS[0] / f"{WNIDS[0]}_0.JPEG"
+    content = image.read_bytes()
+    image.write_bytes(content[:100])
+    settings = ("perturbation", "method=rollout", f"dataset.path={tmp_path / 'imagenet'}", "batch_size=2")
+    config = configure(*settings, "on_bad_sample=skip", "shards=2", "shard=0")
+    run(config)
+    image.write_bytes(content)
+    run(config | {"on_bad_sample": "stop"})
+    run(config | {"on_bad_sample": "stop", "shard": 1})
+    record = Cell(config).result().record
+    assert record["samples"] == 9
+    assert "skipped" not in record
+
+
+def test_nothing_but_bad_samples_is_an_error(configure, root, tmp_path):
+    shutil.copytree(root / "imagenet", tmp_path / "imagenet")
+    for image in (tmp_path / "imagenet" / "val").rglob("*.JPEG"):
+        image.write_bytes(b"")
+    data = f"dataset.path={tmp_path / 'imagenet'}"
+    config = configure("perturbation", "method=rollout", data, "on_bad_sample=skip")
+    with pytest.raises(BenchError, match="cannot be decoded"):
+        run(config)
+
+
+def hold(path, ready, release):
+    with claimed(path, wait=False):
+        ready.set()
+        release.wait(30)
+
+
+def test_a_cell_that_another_process_is_at_is_left_or_waited_for(configure, processes, capsys):
+    config = configure(*OWN)
+    lock = Cell(config).lock_file("0-of-1")
+    ready, release = processes.Event(), processes.Event()
+    process = processes.Process(target=hold, args=(lock, ready, release))
+    process.start()
+    ready.wait(30)
+    assert is_claimed(lock)
+    with pytest.raises(BusyError, match=f"process {process.pid} on"), claimed(lock, wait=False):
+        pass
+    assert run(config) is None
+    assert f"left to process {process.pid}" in capsys.readouterr().out
+    threading.Timer(3, release.set).start()
+    assert run(config | {"on_busy": "wait"}) is not None
+    assert "waiting for process" in capsys.readouterr().out
+    process.join()
+    assert not is_claimed(lock)
+
+
+def test_a_lock_is_free_when_its_holder_is_killed(tmp_path, processes):
+    lock = tmp_path / "some.lock"
+    ready, release = processes.Event(), processes.Event()
+    process = processes.Process(target=hold, args=(lock, ready, release))
+    process.start()
+    ready.wait(30)
+    process.kill()
+    process.join()
+    assert not is_claimed(lock)
+    with claimed(lock, wait=False):
+        pass
+
+
+def sweep(configs, answer):
+    torch.set_num_threads(1)
+    answer.put([run(config) is not None for config in configs])
+
+
+def test_the_same_sweep_twice_at_once_computes_each_cell_once(configure, tmp_path, processes):
+    configs = [configure("segmentation", "method=rollout", SLOW, f"seed={n}") for n in range(3)]
+    answer = processes.Queue()
+    both = [processes.Process(target=sweep, args=(configs, answer)) for _ in range(2)]
+    for process in both:
+        process.start()
+    done = [answer.get(timeout=60) for _ in both]
+    for process in both:
+        process.join()
+    assert [sum(each) for each in zip(*done, strict=True)] == [1, 1, 1]
+    for config in configs:
+        assert len(Cell(config).result().rows) == 4
+        assert Cell(config).is_done()
+
+
+def test_disk_errors_keep_their_reason(configure, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(BenchError, match=r"No space left on device.*free some space"):
+        run(configure(*OWN))
+
+
+def test_a_record_is_json_that_others_can_read(configure):
+    config = configure(*OWN)
+    run(config)
+    json.loads(Cell(config).record_file.read_text(), parse_constant=pytest.fail)
