@@ -64,6 +64,10 @@ def run_sweep() -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["explain"]:
+        from bench.explain.command import main as explain
+
+        sys.exit(explain(sys.argv[2:]))
     if {"-m", "--multirun"}.intersection(sys.argv):
         run_sweep()
     else:

@@ -86,7 +86,7 @@ def compute(
     task.check(model, dataset, _first_sample(dataset, skipping))
     batch_size = BatchSize.of(config["batch_size"], model.device)
     meter, found, used = Meter(model.device), {}, versions()
-    method, kept = _looked_at(_fitted(method, model, config["method"]), config, model, meter, found)
+    method, kept = _looked_at(fitted(method, model, config["method"]), config, model, meter, found)
     clock = time.time()
 
     def origin() -> dict[str, Any]:
@@ -164,8 +164,15 @@ def _first_sample(dataset, skipping: bool):
     raise BenchError("dataset: it has no samples")
 
 
-def _fitted(method, model, given: dict[str, Any]):
-    """The method, told how many tokens before the patches the model has, if it asks and was not told."""
+def fitted(method: Callable, model, given: dict[str, Any]) -> Callable:
+    """The method, told how many tokens before the patches the model has, if it asks and was not told.
+
+    Args:
+        given: the section ``method`` of the configuration.
+
+    Raises:
+        BenchError: if it was told another number.
+    """
     tokens = getattr(model, "prefix_tokens", None)
     if tokens is None or not hasattr(method, "prefix_tokens"):
         return method

@@ -74,17 +74,31 @@ class ImageSettings:
         fitted = self._fit(Image.fromarray(mask.astype(np.uint8)), model, Image.Resampling.NEAREST)
         return torch.from_numpy(np.array(fitted)).bool()
 
+    def seen(self, image: Image.Image, model: "ImageModel | Preparation") -> Image.Image:
+        """The part of the image that becomes the pixels, in its stored resolution and aspect: for readers."""
+        if self.resize == "squash":
+            return image
+        (width, height), box = self._resized_and_cropped(image, model)
+        across, down = image.width / width, image.height / height
+        return image.crop(tuple(round(edge * s) for edge, s in zip(box, (across, down) * 2, strict=True)))
+
     def _fit(
         self, image: Image.Image, model: "ImageModel | Preparation", resampling: Image.Resampling
     ) -> Image.Image:
         if self.resize == "squash":
             return image.resize((self.size, self.size), resampling)
+        size, box = self._resized_and_cropped(image, model)
+        return image.resize(size, resampling).crop(box)
+
+    def _resized_and_cropped(
+        self, image: Image.Image, model: "ImageModel | Preparation"
+    ) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
+        """The size before the crop, and the crop's box in it."""
         # What timm's own transform does, to the pixel (tests compare): the longer side is not rounded.
         shorter = math.floor(self.size / model.crop)
         width, height = (int(shorter * side / min(image.size)) for side in image.size)
         left, top = (round((side - self.size) / 2) for side in (width, height))
-        box = (left, top, left + self.size, top + self.size)
-        return image.resize((width, height), resampling).crop(box)
+        return (width, height), (left, top, left + self.size, top + self.size)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import resource
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -35,8 +36,8 @@ class Memory:
 
     def __init__(self, device: torch.device):
         self.device = device
-        if self._is_gpu:
-            torch.cuda.reset_peak_memory_stats(device)
+        self.release()
+        self._forget_peak()
         self.before = self._used()
 
     @property
@@ -61,6 +62,16 @@ class Memory:
         """Give back what the device's allocator holds for later."""
         if self._is_gpu:
             torch.cuda.empty_cache()
+        elif (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+            trim(0)
+
+    def _forget_peak(self) -> None:
+        """Let the peak be that of what comes, not that of a cell before in the same process."""
+        if self._is_gpu:
+            torch.cuda.reset_peak_memory_stats(self.device)
+        else:
+            with suppress(OSError):  # not Linux
+                Path("/proc/self/clear_refs").write_text("5")
 
     def _used(self) -> int:
         if self._is_gpu:

@@ -93,6 +93,16 @@ def test_there_is_room_for_little_and_none_for_more_than_the_machine_has(monkeyp
     assert not memory.has_room_for_twice()
 
 
+def test_the_peak_is_that_of_what_comes():
+    held = torch.ones(2**26)  # 256 MiB
+    before = Memory(torch.device("cpu")).peak()
+    del held
+    memory = Memory(torch.device("cpu"))
+    assert memory.peak() < before - 2**27
+    torch.ones(2**26)
+    assert memory.peak() > memory.before + 2**27
+
+
 class Hungry(methods.RawAttention):
     """A method that cannot take more than two samples at once."""
 

@@ -9,9 +9,9 @@ import resource
 import shutil
 import signal
 import stat
-import sys
 import threading
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -241,14 +241,15 @@ def test_a_place_that_is_no_folder_is_named(configure, tmp_path):
 
 def with_a_small_disk(config, size, answer):
     torch.set_num_threads(1)
-    sys.stdout = sys.stderr = open(os.devnull, "w")  # not to pytest's file, which must not grow, either
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-    try:
-        run(config)
-    except BenchError as e:
-        answer.put(str(e))
-    else:
-        answer.put("")
+    # Nothing is printed: the file that pytest catches it in must not grow, either.
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+        try:
+            run(config)
+        except BenchError as e:
+            answer.put(str(e))
+        else:
+            answer.put("")
 
 
 @pytest.mark.parametrize("size", [10, 3000, 6000, 9000])

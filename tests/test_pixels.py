@@ -88,3 +88,18 @@ def test_the_models_own_preprocessing_is_timms_to_the_pixel(width, height, seed)
     nearest = timm.data.create_transform((3, 32, 32), interpolation="nearest", crop_pct=0.9, mean=0, std=1)
     expected = nearest(Image.fromarray(np.stack([mask] * 3, axis=-1).astype(np.uint8) * 255))[0] > 0.5
     assert torch.equal(images.mask(mask, model), expected)
+
+
+@pytest.mark.parametrize("size", [(300, 200), (150, 260)])
+def test_what_readers_are_shown_is_what_the_model_sees(size):
+    """A picture whose colours tell the place, so that the wrong part of it would have other colours."""
+    width, height = size
+    across, down = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
+    image = Image.fromarray(np.stack([across, down, across], axis=-1).astype(np.uint8))
+    model = SimpleNamespace(crop=0.875, interpolation="bicubic")
+    for resize, interpolation in (("squash", "bilinear"), ("model", None)):
+        images = ImageSettings(size=56, resize=resize, interpolation=interpolation)
+        shown = images.seen(image, model)
+        again = torch.from_numpy(np.array(shown.resize((56, 56)))).permute(2, 0, 1) / 255
+        assert (again - images.pixels(image, model)).abs().max() < 0.02
+    assert shown.width == pytest.approx(min(size) * 0.875, abs=2)

@@ -6,6 +6,10 @@ VERSION = 1  # of the data; rises with every change of what is written, so that 
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 
+# The classes of the images, in the order of their labels.
+NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+WNIDS = tuple(f"n{digit:08d}" for digit in range(10))
+
 VIT = {
     "model_name": "vit_tiny_patch16_224",
     "embed_dim": 64,

@@ -21,10 +21,9 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits, load_sample_images
 
-Split = Literal["train", "heldout"]
+from bench.embedded import NAMES, WNIDS
 
-NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-WNIDS = tuple(f"n{digit:08d}" for digit in range(10))
+Split = Literal["train", "heldout"]
 
 HELDOUT_DIGITS = 0.2  # share of the digits of each class
 HELDOUT_STRIP = 0.4  # right-hand share of each photograph's width

@@ -1,5 +1,6 @@
 """Measured ratios: a subject against its unit, both timed side by side, again and again."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -50,7 +51,7 @@ class Line:
         bound = "" if self.bound is None else f"{sign} {self.bound:g}{'' if self.holds else ' **missed**'}"
         spread = f"{min(self.values):.2f} – {max(self.values):.2f}" if len(self.values) > 1 else ""
         batch = str(self.batch or "")
-        median = f"{self.median:.2f} {self.unit}"
+        median = "" if math.isnan(self.median) else f"{self.median:.2f} {self.unit}"
         return [self.what, self.model, self.type, batch, median, spread, bound, self.note]
 
 

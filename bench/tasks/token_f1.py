@@ -84,12 +84,7 @@ class TokenF1:
         rationales, ids = _padded([s.rationale for s in samples], model.device), [s.id for s in samples]
         annotation = rationales.gather(1, encoding.words.clamp(min=0)) & (encoding.words >= 0)
         relevance = explain(method, model, encoding.inputs, class_indices, ids, annotation.double())
-        if relevance.shape != encoding.words.shape:
-            raise BenchError(
-                f"method: it returned relevance of shape {tuple(relevance.shape)}; "
-                f"expected {tuple(encoding.words.shape)}, one number per token"
-            )
-        scores, visible = word_scores(relevance.clamp(min=0), encoding.words, self.word_score)
+        scores, visible = word_relevance(relevance, encoding.words, self.word_score)
         whole = token_f1(scores, rationales, self.ks, valid=visible)
         within = token_f1(scores, rationales[:, : visible.shape[1]] & visible, self.ks, valid=visible)
         return pd.DataFrame(
@@ -129,6 +124,20 @@ def _padded(rationales: Sequence[np.ndarray], device: torch.device) -> Tensor:
     """(batch, words of the longest document), boolean."""
     rows = [torch.from_numpy(np.asarray(rationale, dtype=bool)) for rationale in rationales]
     return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device)
+
+
+def word_relevance(relevance: Tensor, words: Tensor, reduce: str) -> tuple[Tensor, Tensor]:
+    """What a method returned for a batch of documents as :func:`word_scores`; negative relevance counts as 0.
+
+    Raises:
+        BenchError: if there is not one number per token.
+    """
+    if relevance.shape != words.shape:
+        raise BenchError(
+            f"method: it returned relevance of shape {tuple(relevance.shape)}; "
+            f"expected {tuple(words.shape)}, one number per token"
+        )
+    return word_scores(relevance.clamp(min=0), words, reduce)
 
 
 def word_scores(token_scores: Tensor, words: Tensor, reduce: str = "max") -> tuple[Tensor, Tensor]:

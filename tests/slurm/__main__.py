@@ -59,10 +59,11 @@ class Sweep:
         """What it has printed."""
         return self._output.read_text()
 
-    def is_computing(self, job: str) -> bool:
-        """Whether a job has finished samples."""
+    def progress(self, job: str) -> list[tuple[int, int]]:
+        """How many samples of how many a job had computed, whenever it said so."""
         errors = self.folder / "outputs" / "slurm" / f"{job}_0_log.err"
-        return errors.exists() and re.search(r"\| [1-9]\d*/", errors.read_text()) is not None
+        said = re.findall(r"\| (\d+)/(\d+) ", errors.read_text()) if errors.exists() else []
+        return [(int(done), int(samples)) for done, samples in said]
 
     def tables(self) -> dict[str, bytes]:
         """The files of the tables made from its results."""
@@ -72,18 +73,16 @@ class Sweep:
         return {str(file.relative_to(results)): file.read_bytes() for file in results.glob("*/tables/**/*.*")}
 
 
-def running(cluster: Cluster, sweep: Sweep, node: str, seconds: float = 300) -> str:
-    """The job that computes on a node, as soon as there is one."""
+def running(cluster: Cluster, sweep: Sweep, node: str) -> str:
+    """A job that computes on a node for the first time, as soon as there is one."""
 
     def found() -> list[str]:
         check_alive(sweep)
-        return [
-            id
-            for id, job in cluster.jobs().items()
-            if job["JobState"] == "RUNNING" and job["NodeList"] == node and sweep.is_computing(id)
-        ]
+        here = {"JobState": "RUNNING", "NodeList": node, "Restarts": "0"}
+        jobs = [id for id, job in cluster.jobs().items() if here.items() <= job.items()]
+        return [id for id in jobs if any(done for done, _ in sweep.progress(id))]
 
-    wait_until(found, f"a job that computes on {node}", seconds)
+    wait_until(found, f"a job that computes on {node}")
     return found()[0]
 
 
@@ -117,30 +116,35 @@ def examine(folder: Path) -> None:
         shards = [f"shards={SHARDS}", f"shard=range(0,{SHARDS})"]
         sharded = Sweep(cluster, folder / "sharded", *CELLS, METHODS, *shards, *LAUNCHER)
         try:
-            disturb(cluster, sharded)
+            preempted = disturb(cluster, sharded)
             check("all jobs were waited for, and none failed", sharded.process.wait() == 0)
         finally:
             sharded.process.kill()
         wait_until(lambda: states(cluster) == {"COMPLETED"}, "Slurm to call all jobs completed", 60)
         check(f"all {len(cluster.jobs())} jobs completed", True)
+        samples = [samples for _, samples in sharded.progress(preempted)]
+        check(
+            f"job {preempted} went on where it was: {samples[-1]} of {samples[0]} samples",
+            samples[-1] < samples[0],
+        )
         expected, tables = whole.tables(), sharded.tables()
         check(f"there are {len(expected)} files of tables", len(expected) == 3)
         check("those of the cluster are the same, byte for byte", tables == expected)
         report_of_failure(cluster, folder)
 
 
-def disturb(cluster: Cluster, sweep: Sweep) -> None:
-    """Lose a node and preempt a job while they compute."""
+def disturb(cluster: Cluster, sweep: Sweep) -> str:
+    """Lose a node and preempt a job while they compute; returns the job that was preempted."""
     lost = running(cluster, sweep, "n1")
     cluster.lose_node("n1")
     wait_until(lambda: restarts(cluster, lost) == 1, f"job {lost} to be queued again")
     check(f"job {lost}, whose node was lost, was queued again", True)
     preempted = running(cluster, sweep, "n2")
     cluster.ask("scancel", "--signal=USR2", preempted)
-    before = int(preempted == lost)
-    wait_until(lambda: restarts(cluster, preempted) == before + 1, f"job {preempted} to be queued again")
+    wait_until(lambda: restarts(cluster, preempted) == 1, f"job {preempted} to be queued again")
     check(f"job {preempted}, which was preempted, was queued again", True)
     cluster.start_node("n1")
+    return preempted
 
 
 def report_of_failure(cluster: Cluster, folder: Path) -> None:

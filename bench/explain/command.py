@@ -1,0 +1,178 @@
+"""``python -m bench explain``: one sample, or some of one's own, explained."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from textwrap import shorten
+from typing import Any
+
+from tqdm import tqdm
+
+from bench.errors import BenchError
+from bench.explain.classes import Class, find
+from bench.explain.explainer import METHOD, SUITE, ImageExplainer, TextExplainer
+from bench.explain.explanation import Explanation, TextExplanation
+from bench.explain.jobs import Job, of_images, of_texts
+from bench.explain.show import FIGURES, cut, listed, percent, save
+
+HELP = """\
+Explain why a model gives an image, or a text, to a class.
+
+An image becomes a picture beside it, photo_explanation.png; a text becomes a page in the current folder,
+explanation.html. The most probable classes are printed. Models, methods and settings are those of the
+benchmark, and so are the maps.
+"""
+EXAMPLES = """\
+examples:
+  python -m bench explain photo.jpg --model small_real
+  python -m bench explain photo.jpg --model small_real --target 'tabby' --all-methods
+  python -m bench explain photos/ --model deit_small_patch16_224 --method lrp,rollout --output explained/
+  python -m bench explain photo.jpg --model vit_base_patch16_224 --checkpoint vit.pth --output why.html
+  python -m bench explain --text 'a dull plot , but what a cast !' --target NEG
+  python -m bench explain --model /my/bert - < reviews.txt
+  python -m bench explain photo.jpg --method mypackage.MyMethod --set +method.alpha=2 --set protocol=clean
+
+The models of the default suite, embedded, come with the project and know only drawn digits and some hundred
+words. Images are read as the benchmark reads them: as stored, whatever their EXIF orientation.
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Explain what the command line names; returns the exit code: 2 for mistakes of the user."""
+    import matplotlib
+
+    matplotlib.use("agg")  # files need no window
+    options = _parser().parse_args(arguments)
+    try:
+        jobs, explainer = _prepared(options)
+        if options.target is not None:
+            find(explainer.classes, options.target)  # or every sample would say that there is no such class
+    except BenchError as e:
+        print(f"error: {e}", file=sys.stderr)
+        return 2
+    done, failed = [], 0
+    for job in tqdm(jobs, desc="explaining", unit="sample", disable=len(jobs) == 1):
+        try:
+            explanation = explainer(job.sample, options.target)
+            _write(explanation, job.output)
+        except BenchError as e:
+            tqdm.write(f"error: {e}", file=sys.stderr)
+            failed += 1
+            continue
+        done.append(_record(job, explanation))
+        if not options.json:
+            tqdm.write(_summary(job, explanation))
+    if options.json:
+        print(json.dumps(done, indent=2, ensure_ascii=False))
+    return 2 if failed else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench explain",
+        description=HELP,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add(
+        "inputs",
+        nargs="*",
+        metavar="input",
+        help="images, folders of images, or -: texts, one per line of stdin",
+    )
+    add("--text", action="append", default=[], help="a text (again for more; - for those on stdin)")
+    add(
+        "--model",
+        default=SUITE,
+        help="a suite (embedded, small_real, paper), timm's name of an architecture, or for texts a "
+        "directory of transformers (default: %(default)s)",
+    )
+    add("--checkpoint", help="a local file with the weights of timm's architecture (default: the hub's)")
+    add(
+        "--method",
+        default=METHOD,
+        help="a file of conf/method, several with commas, or package.module.Name of your own "
+        "(default: %(default)s)",
+    )
+    add(
+        "--all-methods", action="store_true", help="all methods that the protocol's tables compare, as a grid"
+    )
+    add("--target", help="the class to explain: its number, wnid or name (default: the predicted one)")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any setting of python -m bench, e.g. method.start_layer=0, protocol=clean, device=cpu",
+    )
+    add(
+        "--output",
+        type=Path,
+        help=f"the file to write ({', '.join(FIGURES)}, .html; a text .html), or a folder "
+        "(default: beside the image; for a text, the current folder)",
+    )
+    add("--json", action="store_true", help="print classes, probabilities and files as JSON")
+    return parser
+
+
+def _prepared(options: argparse.Namespace) -> tuple[list[Job], ImageExplainer | TextExplainer]:
+    """What to explain, and with what.
+
+    Raises:
+        BenchError: for a mistake in the options.
+    """
+    methods = None if options.all_methods else options.method.split(",")
+    texts = [*options.text, *(name for name in options.inputs if name == "-")]
+    files = [name for name in options.inputs if name != "-"]
+    if not texts:
+        jobs = of_images(files, options.output)
+        return jobs, ImageExplainer(options.model, methods, options.set, options.checkpoint)
+    if files:
+        raise BenchError(
+            f"{files[0]}: images and texts have different models; explain them one after the other"
+        )
+    if options.checkpoint is not None:
+        raise BenchError(
+            f"--checkpoint {options.checkpoint}: is for images; name a text's directory as --model"
+        )
+    jobs = of_texts(texts, options.output)
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # of the weights: they are read in no time
+    return jobs, TextExplainer(options.model, methods, options.set)
+
+
+def _write(explanation: Explanation, path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save(explanation, path)
+    except OSError as e:
+        raise BenchError(f"--output {path}: cannot be written ({e.strerror}); choose another folder") from e
+
+
+def _record(job: Job, explanation: Explanation) -> dict[str, Any]:
+    record = {
+        "input": job.name,
+        "output": str(job.output),
+        "model": explanation.model,
+        "methods": list(explanation.maps),
+        "explained": _class(explanation.explained, explanation.probability),
+        "top": [_class(*pair) for pair in explanation.top],
+    }
+    if isinstance(explanation, TextExplanation):
+        record |= {"words": len(explanation.words), "words_seen": explanation.seen}
+    return record
+
+
+def _class(shown: Class, probability: float) -> dict[str, Any]:
+    return {"index": shown.index, "wnid": shown.wnid, "name": shown.name, "probability": probability}
+
+
+def _summary(job: Job, explanation: Explanation) -> str:
+    lines = [f"{shorten(job.name, 70)} → {job.output}", f"  explained: {explanation.explained}"]
+    lines += [f"  {percent(probability):>7}  {c}" for c, probability in listed(explanation)]
+    note = cut(explanation) if isinstance(explanation, TextExplanation) else None
+    return "\n".join([*lines, f"  {note}"] if note else lines)

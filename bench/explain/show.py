@@ -1,0 +1,193 @@
+"""Explanations as figures and as HTML."""
+
+import html
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from bench.explain.classes import Class
+from bench.pictures import Scale, data_uri, legend, mixed, overlay, scale_of, words_html
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from bench.explain.explanation import Explanation, ImageExplanation, TextExplanation
+
+LONGEST = 640  # pixels of an image in a picture
+PIXELS = Scale(0, 1)  # of all maps of images: they are min–max scaled
+SCALED = "relevance, each map scaled to 0–1"
+PANEL = 2.6  # inches
+FIGURES = (".png", ".jpg", ".jpeg", ".webp", ".svg", ".pdf")
+PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark }}
+body {{ font: 1rem/1.4 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }}
+h1 {{ font-size: 1.5rem }}
+h2 {{ font-size: 1.2rem }}
+</style>
+<main>
+<h1>{title}</h1>
+{body}
+</main>
+</html>
+"""
+
+
+def figure(explanation: "ImageExplanation") -> "Figure":
+    """The image, one overlay per method and the most probable classes, as a matplotlib figure."""
+    from matplotlib import pyplot as plt
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap
+
+    image = _small(explanation.image)
+    pictures = {"image": image} | {
+        readable(name): overlay(image, relevance, PIXELS) for name, relevance in explanation.maps.items()
+    }
+    panels = len(pictures) + 1
+    columns = panels if panels < 5 else min((4, 5), key=lambda columns: -panels % columns)  # few empty ones
+    rows = -(-panels // columns)
+    height = PANEL * image.height / image.width
+    figure, axes = plt.subplots(
+        rows,
+        columns,
+        figsize=(PANEL * columns, (height + 0.3) * rows + 0.9),
+        layout="constrained",
+        squeeze=False,
+    )
+    plt.close(figure)  # or a notebook would show it twice
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, (title, picture) in zip(axes.flat, pictures.items(), strict=False):
+        axis.imshow(picture)
+        axis.set_title(title, fontsize=9)
+    _bars(axes.flat[len(pictures)], explanation)
+    shades = ListedColormap(mixed(np.linspace(0, 1, 256), PIXELS))
+    bar = figure.colorbar(ScalarMappable(cmap=shades), ax=axes, location="bottom", aspect=60, shrink=0.5)
+    bar.set_label(SCALED, fontsize=8)
+    bar.ax.tick_params(labelsize=8)
+    figure.suptitle(_title(explanation), fontsize=11)
+    return figure
+
+
+def save(explanation: "ImageExplanation | TextExplanation", path: Path) -> None:
+    """Write a picture, or a page if the file's suffix is .html; the same explanation, the same bytes."""
+    if path.suffix.lower() == ".html":
+        title = html.escape(_title(explanation))
+        path.write_text(PAGE.format(title=title, body=explanation._repr_html_()), encoding="utf-8")
+        return
+    import matplotlib
+
+    undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower())
+    with matplotlib.rc_context({"svg.hashsalt": "bench"}):
+        explanation.figure().savefig(path, dpi=150, metadata=undated)
+
+
+def image_html(explanation: "ImageExplanation") -> str:
+    """The image, one overlay per method, their legend and the most probable classes."""
+    image = _small(explanation.image)
+    explained = html.escape(explanation.explained.name)
+    figures = [_figure_html(image, "image", "the image that is explained")] + [
+        _figure_html(
+            overlay(image, relevance, PIXELS),
+            readable(name),
+            f"relevance for {explained} by {readable(name)}",
+        )
+        for name, relevance in explanation.maps.items()
+    ]
+    grid = "display:grid;gap:1em;grid-template-columns:repeat(auto-fill,minmax(14em,1fr))"
+    return (
+        f'<div style="{grid}">{"".join(figures)}</div>'
+        f"<p>{legend(PIXELS)}<br>{SCALED}</p>{_classes_html(explanation)}"
+    )
+
+
+def text_html(explanation: "TextExplanation") -> str:
+    """The words shaded by each method, each with its legend, and the most probable classes."""
+    note = cut(explanation)
+    parts = [f"<p>{note}</p>"] if note else []
+    for name, relevance in explanation.maps.items():
+        scale = scale_of(relevance)
+        parts += [
+            f"<h2>{html.escape(readable(name))}</h2>",
+            words_html(explanation.words, relevance, scale=scale),
+            f"<p>{legend(scale, 'words')}</p>",
+        ]
+    return "".join(parts) + _classes_html(explanation)
+
+
+def cut(explanation: "TextExplanation") -> str | None:
+    """What to say of a text that is longer than what the model takes; None of others."""
+    if explanation.seen == len(explanation.words):
+        return None
+    return (
+        f"The text was cut: the model saw the first {explanation.seen} of its {len(explanation.words)} words."
+    )
+
+
+def listed(explanation: "Explanation") -> list[tuple[Class, float]]:
+    """The most probable classes with their probabilities, and the explained one if it is none of them."""
+    explained = (explanation.explained, explanation.probability)
+    return explanation.top + [explained] * (explained not in explanation.top)
+
+
+def percent(probability: float) -> str:
+    """A probability for readers."""
+    return f"{100 * probability:.1f} %" if probability >= 0.0005 else "< 0.1 %"
+
+
+def readable(method: str) -> str:
+    """A method's name for readers."""
+    return method.replace("_", " ")
+
+
+def _title(explanation: "Explanation") -> str:
+    explained = f"{explanation.explained.name} ({percent(explanation.probability)})"
+    return f"Relevance for {explained}, {explanation.model}"
+
+
+def _small(image: Image.Image) -> Image.Image:
+    image = image.copy()
+    image.thumbnail((LONGEST, LONGEST))
+    return image
+
+
+def _bars(axis, explanation: "ImageExplanation") -> None:
+    """The most probable classes, the explained one in a colour of its own."""
+    axis.set_axis_on()
+    axis.set_box_aspect(explanation.image.height / explanation.image.width)  # of the panels beside it
+    top = listed(explanation)
+    names = [f"{c.name} {percent(probability)}" for c, probability in top]
+    explained = [c == explanation.explained for c, _ in top]
+    shades = ["#D55E00" if it else "#999999" for it in explained]
+    axis.barh(range(len(top)), [probability for _, probability in top], color=shades, height=0.35)
+    for place, (name, it) in enumerate(zip(names, explained, strict=True)):
+        axis.text(0, place - 0.25, name, fontsize=8, va="bottom", weight="bold" if it else "normal")
+    axis.set(xlim=(0, 1), ylim=(len(top) - 0.5, -0.9), yticks=[], xticks=[])
+    axis.spines[:].set_visible(False)
+    axis.set_title("most probable classes", fontsize=9)
+
+
+def _figure_html(image: Image.Image, caption: str, description: str) -> str:
+    return (
+        f'<figure style="margin:0"><img src="{data_uri(image)}" alt="{html.escape(description)}" '
+        f'style="width:100%"><figcaption>{html.escape(caption)}</figcaption></figure>'
+    )
+
+
+def _classes_html(explanation: "Explanation") -> str:
+    rows = "".join(
+        f"<tr><td>{percent(probability)}</td><td>{_bold(c, explanation)}</td></tr>"
+        for c, probability in listed(explanation)
+    )
+    return f'<table style="text-align:left"><tr><th>probability</th><th>class</th></tr>{rows}</table>'
+
+
+def _bold(shown: Class, explanation: "Explanation") -> str:
+    text = html.escape(str(shown))
+    return f"<strong>{text}</strong> (explained)" if shown == explanation.explained else text
