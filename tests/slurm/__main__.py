@@ -42,7 +42,7 @@ def check(what: str, holds: bool) -> None:
 
 
 class Sweep:
-    """``python -m bench -m`` in a folder of its own, with the environment of a cluster."""
+    """``python -m bench -m`` in a folder of its own, in the environment of a cluster; ended with the context."""
 
     def __init__(self, cluster: Cluster, folder: Path, *overrides: str):
         self.folder = folder
@@ -53,6 +53,13 @@ class Sweep:
             self.process = subprocess.Popen(
                 arguments, cwd=folder, env=cluster.environment, stdout=output, stderr=subprocess.STDOUT
             )
+
+    def __enter__(self) -> "Sweep":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.process.kill()
+        self.process.wait()
 
     @property
     def output(self) -> str:
@@ -110,16 +117,13 @@ def examine(folder: Path) -> None:
     """
     with Cluster(folder) as cluster:
         check(f"a Slurm of {len(cluster.nodes)} nodes is up", True)
-        whole = Sweep(cluster, folder / "whole", *CELLS, METHODS)
-        check("one process computed the cells", whole.process.wait() == 0)
+        with Sweep(cluster, folder / "whole", *CELLS, METHODS) as whole:
+            check("one process computed the cells", whole.process.wait() == 0)
         cluster.environment[PAUSE] = str(SECONDS_PER_SAMPLE)
         shards = [f"shards={SHARDS}", f"shard=range(0,{SHARDS})"]
-        sharded = Sweep(cluster, folder / "sharded", *CELLS, METHODS, *shards, *LAUNCHER)
-        try:
+        with Sweep(cluster, folder / "sharded", *CELLS, METHODS, *shards, *LAUNCHER) as sharded:
             preempted = disturb(cluster, sharded)
             check("all jobs were waited for, and none failed", sharded.process.wait() == 0)
-        finally:
-            sharded.process.kill()
         wait_until(lambda: states(cluster) == {"COMPLETED"}, "Slurm to call all jobs completed", 60)
         check(f"all {len(cluster.jobs())} jobs completed", True)
         samples = [samples for _, samples in sharded.progress(preempted)]
@@ -149,10 +153,9 @@ def disturb(cluster: Cluster, sweep: Sweep) -> str:
 
 def report_of_failure(cluster: Cluster, folder: Path) -> None:
     """A cell that fails on the cluster is named where the sweep was started, and stops no other."""
-    sweep = Sweep(
-        cluster, folder / "failing", *CELLS, "method=rollout", "explained=target,predicted", *LAUNCHER
-    )
-    check("the exit code says that a cell failed", sweep.process.wait() == 2)
+    cells = [*CELLS, "method=rollout", "explained=target,predicted"]
+    with Sweep(cluster, folder / "failing", *cells, *LAUNCHER) as sweep:
+        check("the exit code says that a cell failed", sweep.process.wait() == 2)
     check("its message is shown", "this data set has no annotated classes" in sweep.output)
     check("and no traceback", "Traceback" not in sweep.output)
     check("the other cell was computed", len(list(sweep.folder.glob("results/**/*.parquet"))) == 1)
