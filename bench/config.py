@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -56,8 +56,22 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
         BenchError: naming a key that has no value yet.
     """
     cell = plain(cfg)
+    _check_text(cell)
     cell["method"]["name"] = cell["method"]["name"] or cell["method"]["_target_"].rpartition(".")[2]
     return cell
+
+
+def _check_text(cell: Mapping[str, Any]) -> None:
+    """Raises BenchError if a path or a ``_target_`` is no text, as it is read before anything looks at it."""
+    texts = {f"paths.{key}": value for key, value in cell["paths"].items()}
+    for section in ("dataset", "model", "method", "task"):
+        keys = {"_target_", "path"} & cell[section].keys()
+        texts |= {f"{section}.{key}": cell[section][key] for key in sorted(keys)}
+    if cell["model"].get("checkpoint") is not None:
+        texts["model.checkpoint"] = cell["model"]["checkpoint"]
+    for key, value in texts.items():
+        if not isinstance(value, str):
+            raise BenchError(f"{key}={value}: expected text; quote it if it looks like a number")
 
 
 def configuration(overrides: Sequence[str]) -> dict[str, Any]:
@@ -69,7 +83,9 @@ def configuration(overrides: Sequence[str]) -> dict[str, Any]:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         try:
             return resolved(compose("bench", overrides=["method=rollout", *overrides]))
-        except HydraException as e:
+        except OverrideParseException as e:
+            raise BenchError(f"{e.override}: {e}") from e
+        except (HydraException, ValueError) as e:  # the latter if the name of a choice is no text
             raise BenchError(str(e)) from e
 
 

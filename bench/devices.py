@@ -26,8 +26,8 @@ def device_of(name: str) -> torch.device:
     if name == "auto":
         name = _gpu() if torch.cuda.is_available() else "cpu"
     try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
+        device = torch.device(str(name))
+        torch.empty(0, device=device).cpu()  # on the device "meta" there is nothing to read
     except (RuntimeError, AssertionError, NotImplementedError) as e:
         reason = str(e).splitlines()[0]
         raise BenchError(

@@ -41,6 +41,8 @@ class ImageSettings:
     interpolation: str | None
 
     def __post_init__(self):
+        if type(self.size) is not int or self.size < 1:
+            raise BenchError(f"protocol.images.size={self.size}: expected a number of pixels, 1 or more")
         if self.resize not in ("squash", "model"):
             raise BenchError(f"protocol.images.resize={self.resize!r}: expected squash or model")
         known = [None] if self.resize == "model" else list(INTERPOLATIONS)

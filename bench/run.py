@@ -146,7 +146,7 @@ def _twin(cell: Cell, method) -> tuple[pd.DataFrame, dict[str, Any]] | None:
 
 
 def _check(config: dict[str, Any]) -> None:
-    instead = {"batch_size": ("auto", ", or auto"), "limit": (None, ", or null")}
+    words = {"batch_size": "auto", "limit": None}
     for key, least in (
         ("batch_size", 1),
         ("limit", 1),
@@ -156,9 +156,12 @@ def _check(config: dict[str, Any]) -> None:
         ("shard", 0),
         ("save_every", 0),
     ):
-        value, (other, hint) = config[key], instead.get(key, ("", ""))
-        if value != other and (type(value) is not int or value < least):  # true is an int, too
-            raise BenchError(f"{key}={value}: expected a whole number, {least} or more{hint}")
+        value = config[key]
+        if key in words and value == words[key]:
+            continue
+        if type(value) is not int or not least <= value < 2**32:  # numpy takes no larger seed
+            hint = {"batch_size": ", or auto", "limit": ", or null"}.get(key, "")
+            raise BenchError(f"{key}={value}: expected a whole number, {least} or more and below 2^32{hint}")
     for key in ("rerun", "sanity", "save_maps"):
         if not isinstance(config[key], bool):
             raise BenchError(f"{key}={config[key]}: expected true or false")

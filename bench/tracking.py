@@ -12,12 +12,29 @@ from bench.errors import BenchError
 from bench.store import Cell
 
 MODES = ("disabled", "offline", "online")
+NAMES = ("project", "entity", "group")
 
 
 def check(settings: dict[str, Any]) -> None:
-    """Raises BenchError if ``wandb.mode`` is none."""
+    """Look at the section ``wandb`` of a configuration.
+
+    Raises:
+        BenchError: if ``wandb.mode`` is none, or another key is unknown or no name. A value is not repeated
+            in the message: it may be an API key, which must not be in a configuration, for that is kept
+            beside the results.
+    """
+    if not isinstance(settings, Mapping):
+        raise BenchError("wandb: expected a section; wandb.mode=disabled turns it off")
+    if unknown := sorted(settings.keys() - {"mode", *NAMES}):
+        raise BenchError(
+            f"wandb.{unknown[0]}: expected wandb.mode, {', '.join(f'wandb.{name}' for name in NAMES)} alone; "
+            "give an API key in the environment as WANDB_API_KEY, or run wandb login"
+        )
     if settings["mode"] not in MODES:
         raise BenchError(f"wandb.mode={settings['mode']}: expected one of {', '.join(MODES)}")
+    for name in NAMES:
+        if not isinstance(settings.get(name), str | None):
+            raise BenchError(f"wandb.{name}: expected a name, or null for wandb's own choice")
 
 
 def log(cell: Cell, record: dict[str, Any], rows: pd.DataFrame) -> None:

@@ -1,6 +1,7 @@
 """What the methods do with attention maps: reading rows, rolling up over the blocks, masking padding."""
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -49,13 +50,14 @@ def blocks(attentions: Sequence[Tensor], start_layer: int, stop_layer: int | Non
             "attention between different tokens (as in hierarchical models) cannot be rolled up over the "
             f"blocks: (queries, keys) are {', '.join(map(str, dict.fromkeys(shapes)))}"
         )
-    if not -len(attentions) <= start_layer < len(attentions):
+    if not isinstance(start_layer, Integral) or not -len(attentions) <= start_layer < len(attentions):
         raise ValueError(
             f"start_layer={start_layer}: the model has {len(attentions)} blocks, "
             f"so start_layer lies between {-len(attentions)} and {len(attentions) - 1}"
         )
-    chosen = list(attentions[start_layer:stop_layer])
-    if not chosen or (stop_layer is not None and stop_layer > len(attentions)):
+    fits = stop_layer is None or (isinstance(stop_layer, Integral) and stop_layer <= len(attentions))
+    chosen = list(attentions[start_layer:stop_layer]) if fits else []
+    if not chosen:
         raise ValueError(
             f"stop_layer={stop_layer}: the model has {len(attentions)} blocks; "
             f"expected one after start_layer={start_layer}, at most {len(attentions)}"

@@ -31,6 +31,9 @@ class TransformerAttribution:
         use_gradient: without it Ā^(b) = I + E_h[(R^(b))⁺], the paper's ablation.
         rules: how relevance is propagated.
         dtype: in which forward pass and relevance are computed (see :data:`methods.rules.DTYPE`).
+
+    Raises:
+        ValueError: if ``normalise_rows`` or ``use_gradient`` is not True or False.
     """
 
     start_layer: int = 1
@@ -39,6 +42,11 @@ class TransformerAttribution:
     use_gradient: bool = True
     rules: RuleSet = PROPOSED
     dtype: str = DTYPE
+
+    def __post_init__(self):
+        for name in ("normalise_rows", "use_gradient"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name}={getattr(self, name)!r}: expected True or False")
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
         """Explain ``target`` (batch,), or the predicted class if None; returns (batch, tokens).

@@ -240,7 +240,7 @@ def test_missing_path_and_empty_folder(tmp_path, datasets_cache):
 
 HUB_DAMAGE = {
     "foreign evidence": ({"evidences": [["is a joke"]]}, "'is a joke' does not occur", "Mend the row"),
-    "label": ({"label": [-1]}, "row 0: KeyError(-1)", "0 (NEG) or 1 (POS)"),
+    "label": ({"label": [-1]}, "row 0: ValueError('label -1')", "0 (NEG) or 1 (POS)"),
     "no review": ({"review": pa.array([None], pa.string())}, "row 0", "expected a review"),
     "no column": ({"evidences": None}, "no column 'evidences'", "Rename the column"),
 }

@@ -18,56 +18,13 @@ from bench.run import run
 from bench.store import Cell
 from bench.tasks.token_f1 import word_scores
 from tests.stored_rows import kept
-
-PIECES = [
-    "[PAD]",
-    "[UNK]",
-    "[CLS]",
-    "[SEP]",
-    "[MASK]",
-    "good",
-    "bad",
-    "film",
-    "plot",
-    "##s",
-    "##ting",
-    "bor",
-    "##ing",
-]
-PIECES += [f"w{i}" for i in range(110)]
-DOCUMENTS = {
-    "a": ("NEG", "the plot was boring and the films bad bad bad", [(1, 2), (8, 10)]),
-    "b": ("POS", "good film w1 w2 w3 w4 w5 good plots", [(0, 2)]),
-    "c": ("POS", "w7 " * 40 + "good films", [(28, 31), (40, 42)]),
-}
+from tests.tiny_texts import DOCUMENTS, PIECES, write
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """A data root with three reviews and a tiny BERT of random weights."""
-    from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
-
-    root = tmp_path_factory.mktemp("root")
-    (root / "movies" / "docs").mkdir(parents=True)
-    lines = []
-    for name, (label, text, spans) in DOCUMENTS.items():
-        (root / "movies" / "docs" / name).write_text(text)
-        evidences = [[{"docid": name, "start_token": a, "end_token": b, "text": ""}] for a, b in spans]
-        lines.append(json.dumps({"annotation_id": name, "classification": label, "evidences": evidences}))
-    (root / "movies" / "test.jsonl").write_text("\n".join(lines))
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(PIECES),
-        hidden_size=24,
-        num_hidden_layers=3,
-        num_attention_heads=3,
-        intermediate_size=48,
-        max_position_embeddings=32,
-        id2label={0: "NEG", 1: "POS"},
-    )
-    BertForSequenceClassification(config).save_pretrained(root / "bert")
-    BertTokenizerFast(vocab={piece: i for i, piece in enumerate(PIECES)}).save_pretrained(root / "bert")
-    return root
+    """The data root of the tiny text suite."""
+    return write(tmp_path_factory.mktemp("root"))
 
 
 @pytest.fixture

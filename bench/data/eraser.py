@@ -7,7 +7,6 @@ They count the whitespace tokens of ``docs/<annotation_id>``.
 
 import json
 import tarfile
-import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -16,6 +15,7 @@ from typing import NamedTuple
 from bench.errors import BenchError
 
 LABELS = {"NEG": 0, "POS": 1}
+LARGEST = 2**30  # bytes: an archive that claims more than this, unpacked, is damaged; the published has 11 MB
 
 
 class Review(NamedTuple):
@@ -33,7 +33,7 @@ class Folder:
     path: Path
 
     def read(self, name: str) -> str:
-        """Raises KeyError where there is no such file to read, UnicodeDecodeError where it is not text."""
+        """Raises KeyError where there is no such file to read, ValueError where it or its name is no text."""
         try:
             return (self.path / name).read_text(encoding="utf-8")
         except OSError as error:
@@ -62,12 +62,20 @@ class Archive:
 
     @cached_property
     def _files(self) -> dict[str, bytes]:
+        files, size = {}, 0
         try:
             with tarfile.open(self.path) as archive:
-                files = {PurePosixPath(m.name): archive.extractfile(m).read() for m in archive if m.isfile()}
-        except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+                for member in archive:
+                    size += member.size
+                    if size > LARGEST:
+                        raise ValueError(f"more than {LARGEST} bytes unpacked")
+                    if member.isfile():
+                        files[PurePosixPath(member.name)] = archive.extractfile(member).read()
+                while archive.fileobj.read(2**20):
+                    pass  # to the end, where a compressed file has its checksum
+        except Exception as error:  # each compression meets damage with errors of its own
             raise BenchError(
-                f"{self.path}: cannot be read ({type(error).__name__}); expected a complete tar archive with "
+                f"{self.path}: cannot be read ({error!r}); expected a complete tar archive with "
                 "movies/test.jsonl and movies/docs. Download it again."
             ) from error
         splits = [file for file in files if file.suffix == ".jsonl" and not file.name.startswith(".")]
@@ -104,10 +112,10 @@ class EraserReviews:
         self._split = f"{files.path}: {split}.jsonl"
         try:
             lines = files.read(f"{split}.jsonl").split("\n")
-        except (KeyError, UnicodeDecodeError) as error:
+        except (KeyError, ValueError) as error:
             raise BenchError(
                 f"{self._split}: missing or not UTF-8 text; the splits there are {files.splits() or 'none'}. "
-                "Choose one of them, or download the data again."
+                "Set split to one of them, or download the data again."
             ) from error
         self._annotations = [
             (number, *self._parse(line, number)) for number, line in enumerate(lines, start=1) if line.strip()
@@ -128,9 +136,9 @@ class EraserReviews:
             documents = {span["docid"] for group in record["evidences"] for span in group if "docid" in span}
             if PurePosixPath(name).name != name or documents - {name}:
                 raise ValueError(f"documents {sorted({name} | documents)} are not one file in docs")
-            if not all(isinstance(edge, int) for span in spans for edge in span):
+            if not all(type(edge) is int for span in spans for edge in span):
                 raise ValueError("a start_token or end_token is no integer")
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise BenchError(
                 f"{self._split}, line {number}: {error!r}; expected a JSON object with annotation_id, "
                 f"classification ({' or '.join(LABELS)}) and evidences with start_token and end_token. "
@@ -142,11 +150,13 @@ class EraserReviews:
         number, name, label, spans = self._annotations[index]
         try:
             words = self._files.read(f"docs/{name}").split()
-        except (KeyError, UnicodeDecodeError) as error:
+        except (KeyError, ValueError) as error:
             raise BenchError(
                 f"{self._files.path}: docs/{name} is missing or not UTF-8 text; {self._split}, line {number} "
                 "needs it. Put the document there, or download the data again."
             ) from error
+        if not words:
+            raise BenchError(f"{self._files.path}: docs/{name} is empty. Download the data again.")
         for start, end in spans:
             # start = end is no damage: 20 spans of the published test split are empty.
             if not 0 <= start <= end <= len(words):

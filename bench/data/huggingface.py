@@ -149,14 +149,22 @@ class ParquetRows:
         import datasets
 
         self._groups: list[tuple[Path, int]] = []
+        self.features = datasets.Features.from_arrow_schema(pq.read_schema(files[0]))
         lengths = []
         for file in files:
             metadata = pq.read_metadata(file)
+            columns = sorted(metadata.schema.to_arrow_schema().names)
+            if columns != sorted(self.features):
+                raise BenchError(
+                    f"{file}: it has the columns {', '.join(columns)} where {files[0]} has "
+                    f"{', '.join(sorted(self.features))}; expected files of one table. Remove one of them."
+                )
             self._groups += [(file, group) for group in range(metadata.num_row_groups)]
             lengths += [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+        if min(lengths, default=0) < 0:
+            raise ValueError("a row group of less than no rows")
         self._starts = [0, *accumulate(lengths)]
         self._kept: tuple[int, pa.Table] | None = None
-        self.features = datasets.Features.from_arrow_schema(pq.read_schema(files[0]))
 
     def __len__(self) -> int:
         return self._starts[-1]
@@ -174,14 +182,18 @@ class ParquetRows:
 
     def _read(self, number: int, columns: list[str] | None = None) -> pa.Table:
         path, group = self._groups[number]
+        rows = self._starts[number + 1] - self._starts[number]
         try:
             with pq.ParquetFile(path) as file:
-                return file.read_row_group(group, columns)
+                table = file.read_row_group(group, columns)
+            if len(table) != rows:
+                raise OSError(f"{len(table)} rows of {rows}")
         except (OSError, pa.ArrowException) as error:
             raise BenchError(
                 f"{path}: row group {group} cannot be read ({error}); expected an undamaged Parquet file. "
                 "Copy it again."
             ) from error
+        return table
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_kept": None}

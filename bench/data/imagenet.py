@@ -13,6 +13,7 @@ from bench.data.samples import ImageSample
 from bench.errors import BenchError
 
 SUFFIXES = {".jpeg", ".jpg", ".png"}
+FORMATS = ("JPEG", "PNG")  # whatever a file is called; for some of its formats Pillow starts other programs
 
 
 class ImageNet:
@@ -92,12 +93,15 @@ class HuggingFaceImages:
 
     def _paths(self) -> list[str | None]:
         try:
-            return self._rows.column("image.path")
-        except (KeyError, pa.ArrowException) as error:
+            paths = self._rows.column("image.path")
+            if not all(path is None or isinstance(path, str) for path in paths):
+                raise TypeError("a path is no text")
+        except (LookupError, TypeError, ValueError, pa.ArrowException) as error:
             raise BenchError(
                 f"{self._source}: column 'image' is {self._rows.features['image']}; expected a struct of "
                 "bytes and path. Write it with datasets.Image()."
             ) from error
+        return paths
 
     def _ranked(self, stored: list[int]) -> list[int]:
         """The stored label numbers as places among all classes."""
@@ -111,7 +115,7 @@ class HuggingFaceImages:
             )
         meaning = range(len(names)) if unknown else [rank[name] for name in names]
         for row, label in enumerate(stored):
-            if not isinstance(label, int) or not 0 <= label < len(meaning):
+            if type(label) is not int or not 0 <= label < len(meaning):
                 raise BenchError(
                     f"{self._source}: row {row} has label {label!r}; expected an integer from 0 to "
                     f"{len(meaning) - 1}. Choose a split that has labels (on the hub, 'test' has none)."
@@ -139,9 +143,9 @@ def decode_rgb(source: bytes | str | Path, name: str) -> Image.Image:
         BenchError: it is no image, or a damaged one; the message starts with ``name``.
     """
     try:
-        with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
+        with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
             return image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow's decoders meet damage with errors of many kinds
         raise BenchError(
             f"{name}: cannot be decoded ({error}); expected a complete JPEG or PNG. Copy the file again."
         ) from error
@@ -157,9 +161,13 @@ def read_classes(folder: Path) -> list[str]:
     if not file.is_file():
         return Path(__file__).with_name("imagenet_wnids.txt").read_text().split()
     try:
-        index = json.loads(file.read_text())
+        index = json.loads(file.read_text(encoding="utf-8"))
         classes = [index[str(label)][0] for label in range(len(index))]
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        if not all(isinstance(entry, list) and isinstance(entry[0], str) for entry in index.values()):
+            raise TypeError("an entry is no list of names")
+        if not classes or len(set(classes)) < len(classes):
+            raise ValueError("a class occurs twice" if classes else "no classes")
+    except (OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
         raise BenchError(
             f'{file}: expected {{"0": ["n01440764"], "1": ["n01443537"], ...}} without gaps ({error!r}). '
             "Mend it, or remove it to use the 1000 classes of ImageNet-1k."

@@ -11,7 +11,8 @@ from bench.data.samples import ImageSample
 from bench.errors import BenchError
 
 FILE_NAME = "gtsegs_ijcv.mat"
-H5PY_ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError)
+H5PY_ERRORS = (OSError, RuntimeError, ValueError, LookupError, TypeError)
+LARGEST = 2**30  # bytes: an array that claims more than this is damaged; the published have less than 10 MB
 
 
 class ImageNetSegmentation:
@@ -48,13 +49,13 @@ class ImageNetSegmentation:
         index = range(len(self))[index]
         file = self._file()
         try:
-            image = file[file["value/img"][index, 0]][()].T
-            mask = file[file[file["value/gt"][index, 0]][0, 0]][()].T
+            image = _array(file[file["value/img"][index, 0]])
+            mask = _array(file[file[file["value/gt"][index, 0]][0, 0]])
         except H5PY_ERRORS as error:
             raise self._damaged(index, f"cannot be read ({error})") from error
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise self._damaged(index, f"the image is {image.dtype} {image.T.shape}")
-        if mask.shape != image.shape[:2]:
+        if mask.shape != image.shape[:2] or mask.dtype.kind not in "buif":
             raise self._damaged(
                 index, f"the image is {image.T.shape} and the mask {mask.dtype} {mask.T.shape}"
             )
@@ -96,12 +97,24 @@ def _open(path: Path) -> h5py.File:
         ) from error
 
 
+def _array(node: h5py.Dataset) -> np.ndarray:
+    """A MATLAB array the right way round."""
+    if not isinstance(node, h5py.Dataset):
+        raise TypeError(f"{node!r} is no array")
+    if node.nbytes > LARGEST:
+        raise ValueError(f"{node.dtype} {node.shape} is too large")
+    return np.asarray(node[()]).T
+
+
 def _cells(file: h5py.File, path: Path, key: str) -> h5py.Dataset:
-    node = file.get(key)
+    try:
+        node = file.get(key)
+    except H5PY_ERRORS as error:
+        raise BenchError(f"{path}: /{key} cannot be read ({error}). Download the file again.") from error
     if (
         not isinstance(node, h5py.Dataset)
-        or node.dtype != h5py.ref_dtype
-        or node.shape[1:] != (1,)
+        or h5py.check_ref_dtype(node.dtype) is not h5py.Reference
+        or (node.shape or ())[1:] != (1,)
         or not len(node)
     ):
         raise BenchError(

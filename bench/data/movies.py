@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data.eraser import EraserReviews, Review, find_files
+from bench.data.eraser import LABELS, EraserReviews, Review, find_files
 from bench.data.huggingface import open_rows
 from bench.data.samples import TextSample
 from bench.errors import BenchError
@@ -86,11 +86,17 @@ class _HuggingFaceReviews:
         self.ids = [f"{split}_{row:04d}" for row in range(len(self._rows))]
 
     def __getitem__(self, index: int) -> Review:
-        row = self._rows[index]
         try:
-            words = row["review"].split()
-            return Review(words, {0: 0, 1: 1}[row["label"]], align(row["evidences"], words))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            row = self._rows[index]
+            words, label, evidences = row["review"].split(), row["label"], row["evidences"]
+            if not words:
+                raise ValueError("the review is empty")
+            if type(label) is not int or label not in LABELS.values():
+                raise ValueError(f"label {label!r}")
+            if not isinstance(evidences, list):
+                raise TypeError(f"evidences {evidences!r}")
+            return Review(words, label, align(evidences, words))
+        except (AttributeError, TypeError, ValueError) as error:
             raise BenchError(
                 f"{self._source}: row {index}: {error!r}; expected a review, label 0 (NEG) or 1 (POS) and "
                 "evidences that are texts copied from the review. Mend the row, or use the ERASER files."

@@ -1,12 +1,10 @@
 """Reading weights from local files, without unpickling anything."""
 
 import hashlib
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -26,23 +24,12 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         raise BenchError(
             f"model.checkpoint: there is no file {path}; give the path of a .safetensors or .pth file"
         )
+    safe = path.suffix == ".safetensors"
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        SafetensorError,
-        RuntimeError,
-        EOFError,
-        OSError,
-        ValueError,
-        pickle.UnpicklingError,
-    ) as e:
-        # Not torch's words for a pickle: they advise to load it all the same.
-        pickled = isinstance(e, pickle.UnpicklingError)
-        reason = (
-            "it holds more than tensors" if pickled else (str(e).strip() or type(e).__name__).splitlines()[0]
-        )
+        weights = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as e:  # zip, pickle, safetensors and torch meet damage with errors of their own
+        # Not torch's words: they advise to load a pickle all the same.
+        reason = str(e) if safe else "it is damaged, or holds more than tensors"
         raise BenchError(
             f"model.checkpoint: {path} cannot be read as weights ({reason}); "
             "expected a complete .safetensors file or a .pth file with a plain state dict"
@@ -62,7 +49,8 @@ def load_weights(module: nn.Module, path: str | Path, architecture: str) -> None
         BenchError: naming the first parameters that do not fit.
     """
     weights = read_weights(path)
-    expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    own = module.state_dict()
+    expected = {name: tuple(value.shape) for name, value in own.items()}
     found = {name: tuple(value.shape) for name, value in weights.items()}
     problems = [
         *(f"{n} is missing" for n in expected if n not in found),
@@ -72,6 +60,11 @@ def load_weights(module: nn.Module, path: str | Path, architecture: str) -> None
             for n in expected
             if n in found and found[n] != expected[n]
         ),
+        *(
+            f"{n} has {weights[n].dtype} where the model has {own[n].dtype}"
+            for n in expected
+            if n in found and weights[n].is_floating_point() != own[n].is_floating_point()
+        ),
     ]
     if problems:
         more = f" and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
@@ -80,6 +73,16 @@ def load_weights(module: nn.Module, path: str | Path, architecture: str) -> None
             "Choose the architecture the file was trained with (model.architecture, model.options)"
         )
     module.load_state_dict(weights)
+
+
+def check_finite(module: nn.Module, source: str) -> None:
+    """Raises BenchError if a weight is NaN or infinite, naming ``source``: every prediction would be NaN."""
+    if bad := [name for name, value in module.named_parameters() if not value.isfinite().all()]:
+        more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+        raise BenchError(
+            f"{source}: NaN or infinity in {', '.join(bad[:SHOWN])}{more}; expected the weights of a trained "
+            "model. Copy or train them again"
+        )
 
 
 def checksum(module: nn.Module) -> str:

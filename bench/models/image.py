@@ -9,7 +9,10 @@ from torch import Tensor
 
 from bench.errors import BenchError
 from bench.hub import reach_hub
-from bench.models.checkpoint import checksum, load_weights
+from bench.models.checkpoint import check_finite, checksum, load_weights
+
+# Arguments of timm.create_model that name weights; all weights come through bench.models.checkpoint.
+WEIGHTS = {"checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay"}
 
 
 class ImageModel:
@@ -18,7 +21,7 @@ class ImageModel:
     Args:
         architecture: timm's name of the model; with its tag, the hub's weights of that name are loaded.
         checkpoint: a local ``.safetensors`` or ``.pth`` file instead of the hub's weights.
-        options: further arguments of ``timm.create_model``.
+        options: further arguments of ``timm.create_model``, but none that name weights.
         mean, std: per channel, for pixels in 0..1; None takes the model's own.
 
     Attributes:
@@ -43,28 +46,30 @@ class ImageModel:
         std: Sequence[float] | None = None,
     ):
         timm = _timm()
+        architecture, options = str(architecture), options or {}
         if not timm.is_model(architecture):
             near = ", ".join(timm.list_models(f"{architecture.split('_')[0]}*")[:5])
             raise BenchError(
                 f"model.architecture: timm has no model {architecture!r}; similar ones: {near or 'none'}"
+            )
+        if not isinstance(options, Mapping) or WEIGHTS & set(options):
+            raise BenchError(
+                f"model.options={options}: expected arguments of timm.create_model, such as "
+                "{img_size: 384}; name weights in model.checkpoint"
             )
         if checkpoint is None:
             reach_hub(
                 f"model.architecture: no local weights of {architecture}", "Give model.checkpoint=<file>"
             )
         try:
-            self.module = timm.create_model(
-                architecture, pretrained=checkpoint is None, **(options or {})
-            ).eval()
-        except TypeError as e:
-            raise BenchError(f"model.options: {architecture} does not take {dict(options or {})}: {e}") from e
-        except (OSError, RuntimeError, ValueError) as e:
-            if checkpoint is not None:
-                raise
-            raise BenchError(
-                f"model.architecture: no weights of {architecture} to be had from the hub "
-                f"({type(e).__name__}); download them and give model.checkpoint=<file>"
-            ) from e
+            self.module = timm.create_model(architecture, pretrained=checkpoint is None, **options).eval()
+        except Exception as e:  # of timm and torch about the options, or of the hub's clients
+            if checkpoint is None and isinstance(e, (OSError, RuntimeError, ValueError)):
+                raise BenchError(
+                    f"model.architecture: no weights of {architecture} to be had from the hub "
+                    f"({type(e).__name__}); download them and give model.checkpoint=<file>"
+                ) from e
+            raise BenchError(f"model.options: {architecture} does not take {options}: {e!r}") from e
         if not hasattr(getattr(self.module, "patch_embed", None), "grid_size"):
             raise BenchError(
                 f"model.architecture: {architecture} is no Vision Transformer: it does not cut images into a "
@@ -72,11 +77,13 @@ class ImageModel:
             )
         if checkpoint is not None:
             load_weights(self.module, checkpoint, architecture)
+        check_finite(self.module, f"model.checkpoint: {checkpoint or architecture}")
         config = timm.data.resolve_model_data_config(self.module)
         self.input_size = tuple(self.module.patch_embed.img_size or config["input_size"][1:])
         self.crop = config["crop_pct"]
         self.interpolation = config["interpolation"]
-        self.mean, self.std = mean or config["mean"], std or config["std"]
+        self.mean = _channels("mean", mean, config["mean"])
+        self.std = _channels("std", std, config["std"])
         self.grid = tuple(self.module.patch_embed.grid_size)
         self.prefix_tokens = getattr(self.module, "num_prefix_tokens", 0)
         self.classes = self.module.num_classes
@@ -105,6 +112,18 @@ class ImageModel:
     def predict(self, images: Tensor) -> Tensor:
         """The predicted classes (batch,) of normalised images."""
         return self.module(images).argmax(dim=1)
+
+
+def _channels(key: str, value, default: Sequence[float]) -> Sequence[float]:
+    """A setting of one number per channel, or the model's own where it is None."""
+    if value is None:
+        return default
+    numbers = isinstance(value, Sequence) and all(isinstance(v, (int, float)) for v in value)
+    if not numbers or len(value) != len(default) or not all(0 <= v <= 1 for v in value):
+        raise BenchError(f"model.{key}={value}: expected {len(default)} numbers in 0..1, one per channel")
+    if key == "std" and 0 in value:
+        raise BenchError(f"model.std={value}: pixels are divided by it, so it cannot be 0")
+    return value
 
 
 def _timm():

@@ -19,7 +19,7 @@ def load_tokenizer(start: str):
 
     local = is_directory("start", start, "config.json, model.safetensors and a tokenizer")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(start, local_files_only=local)
+        tokenizer = AutoTokenizer.from_pretrained(start, local_files_only=local, trust_remote_code=False)
     except Exception as e:  # transformers' errors have no base of their own
         raise BenchError(f"start: no tokenizer can be loaded from {start}: {_first_line(e)}") from e
     # An ill-fitting vocabulary is no error in transformers: it silently makes a tokenizer of five words.
@@ -47,14 +47,14 @@ def load_classifier(
     local = is_directory("start", start, "config.json, model.safetensors and a tokenizer")
     names = {"id2label": dict(enumerate(labels)), "label2id": {name: i for i, name in enumerate(labels)}}
     try:
-        config = AutoConfig.from_pretrained(start, local_files_only=local, **names)
+        config = AutoConfig.from_pretrained(start, local_files_only=local, trust_remote_code=False, **names)
         if fresh is not None:
             if unknown := sorted(key for key in fresh if not hasattr(config, key)):
                 raise BenchError(f"fresh: {type(config).__name__} has no {', '.join(unknown)}")
             config.update({"vocab_size": vocabulary} | dict(fresh))
             return AutoModelForSequenceClassification.from_config(config)
         return AutoModelForSequenceClassification.from_pretrained(
-            start, config=config, local_files_only=local, use_safetensors=True
+            start, config=config, local_files_only=local, trust_remote_code=False, use_safetensors=True
         )
     except BenchError:
         raise

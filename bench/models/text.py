@@ -9,10 +9,12 @@ from torch import Tensor
 
 from bench.errors import BenchError
 from bench.hub import is_directory
-from bench.models.checkpoint import checksum
+from bench.models.checkpoint import check_finite, checksum
 
 # What models call the classes, in the order of the labels in bench.data; LABEL_0 is a name for the first.
 CLASSES = ({"NEG", "NEGATIVE", "LABEL_0"}, {"POS", "POSITIVE", "LABEL_1"})
+
+CONTENT = "config.json, model.safetensors and a tokenizer"
 
 
 @dataclass(frozen=True)
@@ -44,19 +46,24 @@ class TextModel:
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
         path = str(path)
-        local = is_directory("model.path", path, "config.json, model.safetensors and a tokenizer")
+        local = is_directory("model.path", path, CONTENT)
         try:
-            self.tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=local)
+            self.tokenizer = AutoTokenizer.from_pretrained(
+                path, local_files_only=local, trust_remote_code=False
+            )
             self.module, loading = AutoModelForSequenceClassification.from_pretrained(
                 path,
                 local_files_only=local,
+                trust_remote_code=False,
                 use_safetensors=True,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,
             )
         except Exception as e:  # transformers' errors have no base of their own
-            reason = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
-            raise BenchError(f"model.path: {path} cannot be loaded as a sequence classifier: {reason}") from e
+            reason = str(e).strip().partition("\n")[0].rstrip(".:") or type(e).__name__
+            raise BenchError(
+                f"model.path: {path} cannot be loaded as a sequence classifier: {reason}; expected {CONTENT}"
+            ) from e
         self.module.eval()
         # transformers would go on with random numbers in the place of these.
         if mismatched := sorted(str(key[0]) for key in loading["mismatched_keys"]):
@@ -69,6 +76,7 @@ class TextModel:
                 f"model.path: {path} lacks {', '.join(missing[:3])}; "
                 "expected a fine-tuned sequence classifier, not a pretrained encoder alone"
             )
+        check_finite(self.module, f"model.path: {path}")
         config = self.module.config
         # An ill-fitting vocabulary is no error in transformers: it silently makes a tokenizer of five words.
         if not len(CLASSES) < len(self.tokenizer) <= config.vocab_size or len(self.tokenizer) < 100:
@@ -84,7 +92,7 @@ class TextModel:
                 "expected NEG and POS (or NEGATIVE and POSITIVE) in id2label of config.json"
             )
         self.path = path
-        self.max_length = config.max_position_embeddings
+        self.max_length = getattr(config, "max_position_embeddings", None)  # positions may be relative
         self.checksum = checksum(self.module)
         self.device = torch.device("cpu")
 
@@ -103,7 +111,7 @@ class TextModel:
 
     def encode(self, documents: Sequence[Sequence[str]], max_length: int) -> Encoding:
         """Split words into pieces, cut at ``max_length`` pieces and pad to the longest of the batch."""
-        if max_length > self.max_length:
+        if self.max_length is not None and max_length > self.max_length:
             raise BenchError(
                 f"protocol.token_f1.max_length={max_length}: "
                 f"{self.path} takes at most {self.max_length} word pieces"

@@ -14,9 +14,12 @@ from bench.models import ImageModel
 from bench.tasks.task import (
     Explained,
     check_only_correct,
+    check_some,
     expect,
     explain,
     explained_classes,
+    is_number,
+    is_rising,
     only_correct,
 )
 from metrics import (
@@ -58,27 +61,25 @@ class Perturbation:
     metrics = tuple(metric for pair in HITS.values() for metric in pair)
 
     def __init__(self, settings: Mapping, images: Mapping):
-        self.steps = list(settings["steps"])
+        self.steps = settings["steps"]
         self.fill = settings["fill"]
         self.blur_sigma = settings["blur_sigma"]
-        self.hits = list(settings["scores"]["hits"])
+        self.hits = check_some("protocol.perturbation.scores.hits", settings["scores"]["hits"], HITS)
         self.only_correct = check_only_correct(settings["scores"]["only_correct"], self.name)
         self.images = ImageSettings(**images)
-        increasing = all(a < b for a, b in zip(self.steps, self.steps[1:], strict=False))
-        if len(self.steps) < 2 or self.steps[0] != 0 or self.steps[-1] > 1 or not increasing:
+        if not is_rising(self.steps) or len(self.steps) < 2 or self.steps[0] != 0 or self.steps[-1] > 1:
             raise BenchError(
                 f"protocol.perturbation.steps={self.steps}: "
                 "expected fractions that start at 0 and rise to at most 1"
             )
         if self.fill not in FILLS:
             raise BenchError(f"protocol.perturbation.fill={self.fill!r}: expected one of {', '.join(FILLS)}")
-        if self.fill == "blur" and not (isinstance(self.blur_sigma, (int, float)) and self.blur_sigma > 0):
+        if self.fill == "blur" and not (
+            is_number(self.blur_sigma) and 0 < self.blur_sigma <= self.images.size
+        ):
             raise BenchError(
-                f"protocol.perturbation.blur_sigma={self.blur_sigma}: fill=blur needs pixels, e.g. 10"
-            )
-        if not self.hits or not set(self.hits) <= set(HITS):
-            raise BenchError(
-                f"protocol.perturbation.scores.hits={self.hits}: expected one or more of {', '.join(HITS)}"
+                f"protocol.perturbation.blur_sigma={self.blur_sigma}: fill=blur needs pixels, e.g. 10, "
+                f"at most the {self.images.size} of the image"
             )
 
     def check(self, model: ImageModel, dataset, sample) -> None:

@@ -10,7 +10,7 @@ from bench.data import ImageSample
 from bench.errors import BenchError
 from bench.images import ImageSettings, pixel_maps
 from bench.models import ImageModel
-from bench.tasks.task import Explained, expect, explain, explained_classes
+from bench.tasks.task import Explained, expect, explain, explained_classes, is_number
 from metrics import (
     MAP,
     MIOU,
@@ -29,8 +29,11 @@ class Segmentation:
 
     Args:
         settings: ``protocol.segmentation``: ``threshold``, above which a pixel of the min–max scaled map is
-            foreground: ``mean``, the map's own, or a number.
+            foreground: ``mean``, the map's own, or a number from 0 to below 1.
         images: ``protocol.images``.
+
+    Raises:
+        BenchError: for settings out of range.
     """
 
     name = "segmentation"
@@ -39,8 +42,11 @@ class Segmentation:
     def __init__(self, settings: Mapping, images: Mapping):
         self.threshold = settings["threshold"]
         self.images = ImageSettings(**images)
-        if self.threshold != "mean" and not isinstance(self.threshold, (int, float)):
-            raise BenchError(f"protocol.segmentation.threshold={self.threshold!r}: expected mean or a number")
+        if self.threshold != "mean" and not (is_number(self.threshold) and 0 <= self.threshold < 1):
+            raise BenchError(
+                f"protocol.segmentation.threshold={self.threshold!r}: expected mean or a number from 0 to "
+                "below 1, as maps are scaled to 0..1"
+            )
 
     def check(self, model: ImageModel, dataset, sample) -> None:
         """Raises BenchError for a text model, or one that takes images of another size."""

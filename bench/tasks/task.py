@@ -1,6 +1,8 @@
 """What all tasks have in common."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Collection, Sequence
+from itertools import pairwise
 from typing import Literal, Protocol
 
 import pandas as pd
@@ -102,6 +104,27 @@ def check_only_correct(value, task: str) -> bool:
     if not isinstance(value, bool):
         raise BenchError(f"protocol.{task}.scores.only_correct={value}: expected true or false")
     return value
+
+
+def check_some(key: str, value, known: Collection[str]) -> list[str]:
+    """A setting that lists some of the ``known`` names, or BenchError if it does not."""
+    if not isinstance(value, list) or not value or not all(name in list(known) for name in value):
+        raise BenchError(f"{key}={value}: expected a list of one or more of {', '.join(known)}")
+    return value
+
+
+def is_number(value) -> bool:
+    """Whether a setting is a finite number; true and false, to Python 1 and 0, are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_rising(values) -> bool:
+    """Whether a setting is a list of numbers, each larger than the one before."""
+    return (
+        isinstance(values, list)
+        and all(is_number(value) for value in values)
+        and all(a < b for a, b in pairwise(values))
+    )
 
 
 def only_correct(rows: pd.DataFrame, wanted: bool) -> pd.DataFrame:

@@ -13,9 +13,11 @@ from bench.models import TextModel
 from bench.tasks.task import (
     Explained,
     check_only_correct,
+    check_some,
     expect,
     explain,
     explained_classes,
+    is_rising,
     only_correct,
 )
 from metrics import RECALL_VISIBLE, TOKEN_F1, TOKEN_F1_VISIBLE, Statistic, token_f1
@@ -45,20 +47,23 @@ class TokenF1:
     metrics = tuple(metric for columns in RATIONALES.values() for metric in columns.values())
 
     def __init__(self, settings: Mapping):
-        self.ks = list(settings["k"])
+        self.ks = settings["k"]
         self.max_length = settings["max_length"]
         self.word_score = settings["word_score"]
-        self.rationales = list(settings["scores"]["rationale"])
+        self.rationales = check_some(
+            "protocol.token_f1.scores.rationale", settings["scores"]["rationale"], RATIONALES
+        )
         self.only_correct = check_only_correct(settings["scores"]["only_correct"], self.name)
-        if not self.ks or any(not isinstance(k, int) or k < 1 for k in self.ks):
-            raise BenchError(f"protocol.token_f1.k={self.ks}: expected numbers of words, 1 or more")
+        if not is_rising(self.ks) or not self.ks or any(not isinstance(k, int) or k < 1 for k in self.ks):
+            raise BenchError(
+                f"protocol.token_f1.k={self.ks}: expected a list of rising numbers of words, 1 or more"
+            )
+        if type(self.max_length) is not int or self.max_length < 3:
+            raise BenchError(
+                f"protocol.token_f1.max_length={self.max_length}: expected a number of word pieces, 3 or more"
+            )
         if self.word_score not in ("max", "mean"):
             raise BenchError(f"protocol.token_f1.word_score={self.word_score!r}: expected max or mean")
-        if not self.rationales or not set(self.rationales) <= set(RATIONALES):
-            raise BenchError(
-                f"protocol.token_f1.scores.rationale={self.rationales}: "
-                f"expected one or both of {', '.join(RATIONALES)}"
-            )
 
     def check(self, model: TextModel, dataset, sample) -> None:
         """Raises BenchError for an image model or a data set of images."""

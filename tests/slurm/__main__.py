@@ -42,7 +42,7 @@ def check(what: str, holds: bool) -> None:
 
 
 class Sweep:
-    """``python -m bench -m`` in a folder of its own, in the environment of a cluster; ended with the context."""
+    """``python -m bench -m`` in a folder of its own, on a cluster; as a context it ends there."""
 
     def __init__(self, cluster: Cluster, folder: Path, *overrides: str):
         self.folder = folder
@@ -165,12 +165,13 @@ def main() -> int:
     """Exit code 0 if everything holds. Otherwise the files of the cluster are kept."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the cluster is taken down
     os.environ |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    folder = Path(tempfile.mkdtemp(prefix="bench-slurm-"))
+    folder = None
     try:
         install()
+        folder = Path(tempfile.mkdtemp(prefix="bench-slurm-"))
         examine(folder)
     except ClusterError as e:
-        print(f"error: {e}\nLogs and outputs are in {folder}", file=sys.stderr)
+        print(f"error: {e}" + (f"\nLogs and outputs are in {folder}" if folder else ""), file=sys.stderr)
         return 1
     shutil.rmtree(folder)
     return 0
