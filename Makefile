@@ -2,14 +2,22 @@
 SUITE ?= embedded
 PROTOCOL ?= paper
 ARGS ?=
+# Where cells are computed (basic: one after the other here; local: processes of this machine; slurm: a cluster),
+# the launcher's own settings (LAUNCHER_ARGS='hydra.launcher.partition=gpu') and the jobs that share a cell.
+LAUNCHER ?= basic
+LAUNCHER_ARGS ?=
+SHARDS ?= 1
+EXPERIMENTS ?= table1 table2 figure4 ablation_perturbation ablation_segmentation
 PYTHON ?= python3
 BIN := .venv/bin
-RUN := $(BIN)/python -m bench -m
+RUN = $(BIN)/python -m bench -m hydra/launcher=$(LAUNCHER) $(LAUNCHER_ARGS) $(SHARDED)
+SHARDED = $(if $(filter-out 1,$(SHARDS)),shards=$(SHARDS) 'shard=range(0,$(SHARDS))')
 CHOICE = suite=$(SUITE) protocol=$(PROTOCOL) $(ARGS)
 export PYTHONUNBUFFERED := 1
 
 help: ## list the targets
 	@echo "make TARGET [SUITE=embedded|small_real|paper] [PROTOCOL=paper|clean] [ARGS='further overrides']"
+	@echo "            [LAUNCHER=basic|local|slurm] [LAUNCHER_ARGS='hydra.launcher.…=…'] [SHARDS=1]"
 	@grep -hE '^[a-z0-9_-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
 
 setup: .venv/installed ## make .venv and install the project into it
@@ -43,8 +51,16 @@ ablation: setup ## what the parts of transformer attribution are worth, on SUITE
 report: setup ## one page to look at, of the finished cells of SUITE: results/SUITE/report/index.html
 	$(BIN)/python -m bench.report $(CHOICE)
 
-sweep: setup ## any sweep: make sweep SUITE=... ARGS='task=segmentation method=lrp,rollout'
+run: setup ## any cells: make run SUITE=... ARGS='task=segmentation method=lrp,rollout'
 	$(RUN) $(CHOICE)
+
+# make -j submits all experiments to a cluster at once.
+sweep: setup ## all cells of SUITE's tables, no tables (EXPERIMENTS='table1 figure4', LAUNCHER=slurm, SHARDS=8)
+	$(MAKE) --keep-going --no-print-directory $(SWEEPS)
+
+SWEEPS = $(EXPERIMENTS:%=sweep-%)
+$(SWEEPS): sweep-%: setup
+	$(RUN) experiment=$* $(CHOICE)
 
 finetune-movies: setup ## fine-tune the paper's text classifier on ERASER movies (ARGS='start=... output=...')
 	$(BIN)/python -m bench.finetune $(ARGS)
@@ -69,6 +85,12 @@ browser-test: setup ## test the page in a real browser (Debian: apt-get install 
 		{ echo "no Chromium on PATH; on Debian: apt-get install chromium"; exit 1; }
 	$(BIN)/python -m pytest -q tests/test_browser.py
 
+test-slow: setup ## run the tests that take longer
+	$(BIN)/python -m pytest -q -m slow
+
+slurm-test: setup ## bring up a Slurm on this machine, sweep there, end jobs, compare the tables (needs root)
+	$(BIN)/python -m tests.slurm
+
 lint: setup ## check style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -76,5 +98,5 @@ lint: setup ## check style
 clean: ## remove .venv, generated data and per-sample rows; tables stay
 	rm -rf .venv data/embedded results/*/cells results/*/report outputs multirun wandb .pytest_cache .ruff_cache *.egg-info
 
-.PHONY: help setup tables table1 table2 figure4 ablation report sweep finetune-movies \
-	models speed profile train-embedded test browser-test lint clean
+.PHONY: help setup tables table1 table2 figure4 ablation report run sweep $(SWEEPS) finetune-movies \
+	models speed profile train-embedded test test-slow browser-test slurm-test lint clean

@@ -20,6 +20,15 @@ CONF = PROJECT / "conf"
 # In configuration files ${project:data} is that folder of the project, wherever a program is started.
 OmegaConf.register_new_resolver("project", lambda path: str(PROJECT / path), replace=True)
 
+
+def _local_processes() -> int:
+    from bench.devices import processes  # looks for GPUs, which only this launcher needs
+
+    return processes()
+
+
+OmegaConf.register_new_resolver("local_processes", _local_processes, replace=True)
+
 # Keys that describe a choice to the runner and to readers; all others are arguments of its _target_.
 DESCRIPTION = {"_target_", "name", "title", "limit", "modality", "explained"}
 

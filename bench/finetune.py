@@ -66,7 +66,7 @@ def finetune(config: dict[str, Any]) -> dict[str, Any]:
         raise BenchError(
             f"max_length={config['max_length']}: {config['start']} takes at most {longest} word pieces"
         )
-    run = tracking.Training(config, state.run_id)
+    run = tracking.training(config, state.run_id)
     trainer = Trainer(config, model, state, run, device)
     best = trainer.train(splits["train"], splits["val"])
 
@@ -82,7 +82,7 @@ def finetune(config: dict[str, Any]) -> dict[str, Any]:
         "versions": versions(),
     }
     _write(output, model, tokenizer, record)
-    run.finish(record)
+    run.finish({"best_epoch": best, **record["accuracy"]})
     state.remove()
     print(f"{output}: epoch {best}, accuracy on test {record['accuracy']['test']:.1f} %")
     return record

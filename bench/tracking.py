@@ -2,11 +2,12 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
 
+from bench import sweep
 from bench.errors import BenchError
 from bench.store import Cell
 
@@ -39,81 +40,71 @@ def check(settings: dict[str, Any]) -> None:
 def log(cell: Cell, record: dict[str, Any], rows: pd.DataFrame) -> None:
     """Log a finished cell, if ``wandb.mode`` is ``offline`` or ``online``; its results are on disk already.
 
-    Raises:
-        BenchError: if wandb refuses the run.
+    The cells of a sweep are a group.
     """
-    settings = cell.config["wandb"]
-    if settings["mode"] == "disabled":
-        return
-    wandb = _wandb()
-    try:
-        run = wandb.init(
-            mode=settings["mode"],
-            project=settings["project"],
-            entity=settings["entity"],
-            group=f"{cell.config['suite']['name']}/{cell.config['task']['name']}",
-            name=cell.record_file.stem,
-            config=cell.config | {"versions": record["versions"], "checkpoint": record["checkpoint_sha256"]},
-            reinit="finish_previous",
-        )
-    except (wandb.errors.UsageError, wandb.errors.CommError) as e:
-        raise BenchError(
-            f"wandb.mode={settings['mode']}: {e}. The cell's results are kept; "
-            "use wandb.mode=offline and sync later, or set WANDB_API_KEY"
-        ) from e
-    run.log(
-        {**record["metrics"], "seconds": record["seconds"], "rows": wandb.Table(dataframe=rows.astype(str))}
+    config = cell.config
+    run = Run(
+        config["wandb"],
+        "the cell's results are kept",
+        group=config["wandb"]["group"]
+        or sweep.current()
+        or f"{config['suite']['name']}/{config['task']['name']}",
+        name=cell.record_file.stem,
+        config=config | {"versions": record.get("versions"), "checkpoint": record.get("checkpoint_sha256")},
     )
+    run.log(record["metrics"] | {"seconds": record["seconds"]}, rows=rows)
     run.finish()
 
 
-class Training:
-    """A training's run at Weights & Biases. Whatever fails there is said once and does not end the training.
+def training(config: Mapping[str, Any], run_id: str) -> "Run":
+    """The run of a training of this configuration; one of this id is continued."""
+    return Run(config["wandb"], "the training goes on", id=run_id, resume="allow", config=dict(config))
+
+
+class Run:
+    """A run at Weights & Biases. Whatever fails there is said once and ends nothing else.
 
     Args:
-        config: of the training, with ``wandb``.
-        run_id: a run of this id is continued.
+        settings: the section ``wandb`` of a configuration. In mode ``disabled`` nothing is logged.
+        consolation: what a message of failure ends with.
+        arguments: more of those of ``wandb.init``.
     """
 
-    def __init__(self, config: Mapping[str, Any], run_id: str):
-        settings = config["wandb"]
+    def __init__(self, settings: Mapping[str, Any], consolation: str, **arguments: Any):
+        self._consolation = consolation
         self._run = None
         if settings["mode"] != "disabled":
-            self._run = self._try(
-                lambda: _wandb().init(
-                    mode=settings["mode"],
-                    project=settings["project"],
-                    entity=settings["entity"],
-                    id=run_id,
-                    resume="allow",
-                    config=dict(config),
-                    reinit="finish_previous",
-                )
-            )
+            where = {key: settings[key] for key in ("mode", "project", "entity")}
+            self._run = self._try(lambda: _wandb().init(**where, **arguments, reinit="finish_previous"))
 
-    def log(self, measured: Mapping[str, Any]) -> None:
-        """Log what was measured."""
-        if self._run is not None:
-            self._try(lambda: self._run.log(dict(measured)))
+    def log(self, measured: Mapping[str, Any], **tables: pd.DataFrame) -> None:
+        """Log what was measured, and tables beside it."""
+        self._with(lambda run: run.log({**measured, **{name: _table(t) for name, t in tables.items()}}))
 
-    def finish(self, record: Mapping[str, Any]) -> None:
+    def finish(self, summary: Mapping[str, Any] | None = None) -> None:
         """Log what came out, and end the run."""
-        if self._run is not None:
-            self._try(
-                lambda: self._run.summary.update({"best_epoch": record["best_epoch"], **record["accuracy"]})
-            )
-            self._try(lambda: self._run.finish())
+        self._with(lambda run: run.summary.update(dict(summary or {})))
+        self._with(lambda run: run.finish())
 
-    def _try(self, call):
+    def _with(self, call: Callable[[Any], Any]) -> None:
+        if self._run is not None:
+            self._try(lambda: call(self._run))
+
+    def _try(self, call: Callable[[], Any]) -> Any:
         try:
             return call()
         except Exception as e:  # wandb raises errors of its own, of its network libraries and plain ones
             print(
-                f"wandb failed ({str(e).strip().partition(chr(10))[0]}); the training goes on",
+                f"wandb failed ({str(e).strip().partition(chr(10))[0]}); {self._consolation} "
+                "(wandb.mode=offline needs neither network nor key; wandb sync sends it later)",
                 file=sys.stderr,
             )
             self._run = None
             return None
+
+
+def _table(rows: pd.DataFrame):
+    return _wandb().Table(dataframe=rows.astype(str))
 
 
 def _wandb():

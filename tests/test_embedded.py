@@ -225,6 +225,18 @@ def test_data_of_another_version_is_replaced(tmp_path, monkeypatch):
     assert os.listdir(old) == [make.MARKER]
 
 
+def test_another_job_of_a_sweep_may_be_faster(tmp_path, monkeypatch):
+    root = tmp_path / "embedded"
+
+    def write_while_another_does(made: Path) -> None:
+        for folder in (made, root):
+            _write_marker_only(folder)
+
+    monkeypatch.setattr(make, "_write", write_while_another_does)
+    assert make.ensure(root) == root
+    assert os.listdir(tmp_path) == ["embedded"]
+
+
 def test_a_run_that_dies_leaves_nothing(tmp_path, monkeypatch):
     def write_half(root: Path) -> None:
         root.mkdir()

@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -266,19 +265,3 @@ def test_an_unknown_key_ends_the_command_line_without_a_traceback():
     assert done.returncode != 0
     assert "no_such_key" in done.stderr + done.stdout
     assert "Traceback" not in done.stderr + done.stdout
-
-
-@pytest.mark.parametrize("mode", ["offline", "somewhere"])
-def test_wandb(configure, wandb_folder, mode):
-    config = configure("segmentation", f"wandb.mode={mode}")
-    if mode == "somewhere":
-        with pytest.raises(BenchError, match=r"wandb\.mode=somewhere"):
-            run(config)
-        return
-    run(config)
-    (log,) = wandb_folder.glob("offline-run-*/*.wandb")
-    deadline = time.monotonic() + 60  # a process of wandb's own writes it
-    while b"pixel_accuracy" not in log.read_bytes():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    assert list(log.parent.glob("files/media/table/rows*.json"))

@@ -50,9 +50,13 @@ def ensure(root: Path) -> Path:
     with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as scratch:
         made = Path(scratch) / "made"
         _write(made)
-        if root.exists():
+        if root.exists() and _version(root) != VERSION:
             os.replace(root, Path(scratch) / "replaced")
-        os.replace(made, root)
+        try:
+            os.replace(made, root)
+        except OSError:
+            if _version(root) != VERSION:  # else another job of a sweep was faster
+                raise
     return root
 
 
@@ -70,7 +74,7 @@ def _write(root: Path) -> None:
     from bench.embedded.reviews import reviews, write_movies
 
     def made(name: str, make: Callable, seed: int, count: int) -> Iterable:
-        return tqdm(make(seed, count), f"embedded {name}", count)
+        return tqdm(make(seed, count), f"embedded {name}", count, disable=None)  # not in a file
 
     write_imagenet(root / "imagenet", made("imagenet", heldout, **CLASSIFICATION))
     write_segmentation(

@@ -60,7 +60,7 @@ class Explainer:
         self.task = build("task", config["task"])
         self.dataset = dataset_of(config)
         self.model = build("model", config["model"]).to(device_of(config["device"]))
-        self.task.check(self.model, self.dataset)
+        self.task.check(self.model, self.dataset, self.dataset[0])
         self.classes = text_classes() if self.of_text else image_classes(self.model, config["model"])
         self.methods = {}
         for label, result in cells.items():

@@ -1,0 +1,181 @@
+"""Compute cells in shards on a Slurm that loses a node and preempts a job, and compare the tables.
+
+They must be those of one process on this machine, byte for byte.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.slurm.cluster import Cluster, ClusterError, install, wait_until
+from tests.slurm.slowly import PAUSE
+
+ROOT = Path(__file__).parents[2]
+CELLS = ["task=segmentation", "suite=embedded", "limit=24", "batch_size=1", "num_workers=1"]
+METHODS = "method._target_=tests.slurm.slowly.Rollout,tests.slurm.slowly.TransformerAttribution"
+SHARDS = 3
+LAUNCHER = [
+    "hydra/launcher=slurm",
+    "hydra.launcher.partition=test",
+    "hydra.launcher.gpus_per_node=null",
+    "hydra.launcher.cpus_per_task=1",
+    "hydra.launcher.mem_gb=null",
+    "hydra.launcher.timeout_min=30",
+]
+SECONDS_PER_SAMPLE = 1
+
+
+def check(what: str, holds: bool) -> None:
+    """Say what holds.
+
+    Raises:
+        ClusterError: if it does not.
+    """
+    if not holds:
+        raise ClusterError(f"not so: {what}")
+    print(f"ok: {what}", flush=True)
+
+
+class Sweep:
+    """``python -m bench -m`` in a folder of its own, on a cluster; as a context it ends there."""
+
+    def __init__(self, cluster: Cluster, folder: Path, *overrides: str):
+        self.folder = folder
+        folder.mkdir()
+        self._output = folder / "output.txt"
+        arguments = [sys.executable, "-m", "bench", "-m", *overrides, f"paths.results={folder / 'results'}"]
+        with self._output.open("wb") as output:
+            self.process = subprocess.Popen(
+                arguments, cwd=folder, env=cluster.environment, stdout=output, stderr=subprocess.STDOUT
+            )
+
+    def __enter__(self) -> "Sweep":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    @property
+    def output(self) -> str:
+        """What it has printed."""
+        return self._output.read_text()
+
+    def progress(self, job: str) -> list[tuple[int, int]]:
+        """How many samples of how many a job had computed, whenever it said so."""
+        errors = self.folder / "outputs" / "slurm" / f"{job}_0_log.err"
+        said = re.findall(r"\| (\d+)/(\d+) ", errors.read_text()) if errors.exists() else []
+        return [(int(done), int(samples)) for done, samples in said]
+
+    def tables(self) -> dict[str, bytes]:
+        """The files of the tables made from its results."""
+        make = [sys.executable, "-m", "bench.tables", "table=segmentation", *CELLS]
+        results = self.folder / "results"
+        subprocess.run([*make, f"paths.results={results}"], check=True, stdout=subprocess.DEVNULL)
+        return {str(file.relative_to(results)): file.read_bytes() for file in results.glob("*/tables/**/*.*")}
+
+
+def running(cluster: Cluster, sweep: Sweep, node: str) -> str:
+    """A job that computes on a node for the first time, as soon as there is one."""
+
+    def found() -> list[str]:
+        check_alive(sweep)
+        here = {"JobState": "RUNNING", "NodeList": node, "Restarts": "0"}
+        jobs = [id for id, job in cluster.jobs().items() if here.items() <= job.items()]
+        return [id for id in jobs if any(done for done, _ in sweep.progress(id))]
+
+    wait_until(found, f"a job that computes on {node}")
+    return found()[0]
+
+
+def check_alive(sweep: Sweep) -> None:
+    """Raises ClusterError if a sweep has ended."""
+    if sweep.process.poll() is not None:
+        raise ClusterError("the sweep ended before its time")
+
+
+def restarts(cluster: Cluster, job: str) -> int:
+    """How often a job was queued again."""
+    return int(cluster.jobs()[job]["Restarts"])
+
+
+def states(cluster: Cluster) -> set[str]:
+    """The states of all jobs."""
+    return {job["JobState"] for job in cluster.jobs().values()}
+
+
+def examine(folder: Path) -> None:
+    """Bring the cluster up, run all checks, and take it down.
+
+    Raises:
+        ClusterError: at the first that fails.
+    """
+    with Cluster(folder) as cluster:
+        check(f"a Slurm of {len(cluster.nodes)} nodes is up", True)
+        with Sweep(cluster, folder / "whole", *CELLS, METHODS) as whole:
+            check("one process computed the cells", whole.process.wait() == 0)
+        cluster.environment[PAUSE] = str(SECONDS_PER_SAMPLE)
+        shards = [f"shards={SHARDS}", f"shard=range(0,{SHARDS})"]
+        with Sweep(cluster, folder / "sharded", *CELLS, METHODS, *shards, *LAUNCHER) as sharded:
+            preempted = disturb(cluster, sharded)
+            check("all jobs were waited for, and none failed", sharded.process.wait() == 0)
+        wait_until(lambda: states(cluster) == {"COMPLETED"}, "Slurm to call all jobs completed", 60)
+        check(f"all {len(cluster.jobs())} jobs completed", True)
+        samples = [samples for _, samples in sharded.progress(preempted)]
+        check(
+            f"job {preempted} went on where it was: {samples[-1]} of {samples[0]} samples",
+            samples[-1] < samples[0],
+        )
+        expected, tables = whole.tables(), sharded.tables()
+        check(f"there are {len(expected)} files of tables", len(expected) == 3)
+        check("those of the cluster are the same, byte for byte", tables == expected)
+        report_of_failure(cluster, folder)
+
+
+def disturb(cluster: Cluster, sweep: Sweep) -> str:
+    """Lose a node and preempt a job while they compute; returns the job that was preempted."""
+    lost = running(cluster, sweep, "n1")
+    cluster.lose_node("n1")
+    wait_until(lambda: restarts(cluster, lost) == 1, f"job {lost} to be queued again")
+    check(f"job {lost}, whose node was lost, was queued again", True)
+    preempted = running(cluster, sweep, "n2")
+    cluster.ask("scancel", "--signal=USR2", preempted)
+    wait_until(lambda: restarts(cluster, preempted) == 1, f"job {preempted} to be queued again")
+    check(f"job {preempted}, which was preempted, was queued again", True)
+    cluster.start_node("n1")
+    return preempted
+
+
+def report_of_failure(cluster: Cluster, folder: Path) -> None:
+    """A cell that fails on the cluster is named where the sweep was started, and stops no other."""
+    cells = [*CELLS, "method=rollout", "explained=target,predicted"]
+    with Sweep(cluster, folder / "failing", *cells, *LAUNCHER) as sweep:
+        check("the exit code says that a cell failed", sweep.process.wait() == 2)
+    check("its message is shown", "this data set has no annotated classes" in sweep.output)
+    check("and no traceback", "Traceback" not in sweep.output)
+    check("the other cell was computed", len(list(sweep.folder.glob("results/**/*.parquet"))) == 1)
+
+
+def main() -> int:
+    """Exit code 0 if everything holds. Otherwise the files of the cluster are kept."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the cluster is taken down
+    os.environ |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    folder = None
+    try:
+        install()
+        folder = Path(tempfile.mkdtemp(prefix="bench-slurm-"))
+        examine(folder)
+    except ClusterError as e:
+        print(f"error: {e}" + (f"\nLogs and outputs are in {folder}" if folder else ""), file=sys.stderr)
+        return 1
+    shutil.rmtree(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

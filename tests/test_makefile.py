@@ -1,0 +1,53 @@
+"""What the targets of the Makefile run."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="there is no make")
+
+
+def commands(*arguments: str) -> list[str]:
+    """The commands of ours that make would run."""
+    done = subprocess.run(
+        ["make", "--dry-run", *arguments],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]},  # without the variables of a make that runs the tests
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [line for line in done.stdout.splitlines() if "-m bench" in line]
+
+
+CLUSTER = ["LAUNCHER=slurm", "LAUNCHER_ARGS=hydra.launcher.partition=gpu", "SHARDS=8"]
+
+
+def test_launchers_and_shards_are_for_cells_and_not_for_tables():
+    ran = commands("tables", "SUITE=small_real", *CLUSTER)
+    assert len(ran) == 10
+    for command in ran:
+        computes = "-m bench -m" in command
+        assert computes == ("hydra/launcher=slurm hydra.launcher.partition=gpu" in command)
+        assert computes == ("shards=8 'shard=range(0,8)'" in command)
+        assert "suite=small_real" in command
+
+
+def test_one_shard_is_a_whole_cell():
+    ran = commands("table1", "SUITE=small_real")
+    assert "hydra/launcher=basic" in ran[0]
+    assert not any("shard" in command for command in ran)
+
+
+def test_a_sweep_is_of_all_experiments_or_of_some_and_makes_no_tables():
+    ran = commands("sweep", *CLUSTER, "ARGS='model.options={a: b}' limit=3")
+    experiments = sorted(file.stem for file in (ROOT / "conf" / "experiment").glob("*.yaml"))
+    computed = [command for command in ran if "experiment=" in command]
+    assert sorted(command.partition("experiment=")[2].split()[0] for command in computed) == experiments
+    assert all("'model.options={a: b}' limit=3" in command for command in computed)
+    assert not any("bench.tables" in command for command in ran)
+    assert len(commands("sweep", "EXPERIMENTS=table1 figure4")) == 2
