@@ -31,7 +31,9 @@ def run(config: dict[str, Any]) -> dict[str, float] | None:
     cell = Cell(config)
     shard = f"{config['shard']}-of-{config['shards']}"
     try:
-        with claimed(cell.lock_file(shard), wait=config["on_busy"] == "wait"), cell.failures(shard):
+        # A job that was restarted elsewhere waits until the system has noticed that its first node is lost.
+        wait = config["on_busy"] == "wait" or _is_restarted()
+        with claimed(cell.lock_file(shard), wait), cell.failures(shard):
             return _run(cell)
     except BusyError as e:
         say(f"{cell}: left to {e}")
@@ -98,7 +100,12 @@ def _is_finished(cell: Cell) -> bool:
 
 def _anew(config: dict[str, Any]) -> bool:
     """Whether to compute again what is there. A job that a cluster restarts goes on with what it began."""
-    return config["rerun"] and not int(os.environ.get("SLURM_RESTART_COUNT", 0))
+    return config["rerun"] and not _is_restarted()
+
+
+def _is_restarted() -> bool:
+    """Whether this is a job that a cluster began before, and that was preempted or lost its node."""
+    return int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0
 
 
 def _skipping(config: dict[str, Any]) -> bool:
