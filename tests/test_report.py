@@ -24,6 +24,7 @@ from bench.report.explainer import Explainer
 from bench.report.markup import grid_of, inline
 from bench.report.page import LARGEST
 from bench.report.recall import precision_recall
+from bench.report.sections import explained
 from bench.tables import table
 from metrics import average_precision
 from tests.small_report import METHODS, overrides
@@ -240,6 +241,17 @@ def test_the_words_shown_are_the_words_that_were_scored(small):
         assert relevance.max() == 1
         first = np.argsort(-relevance, kind="stable")[: config["protocol"]["token_f1"]["k"][0]]
         assert sample.rationale[first].mean() == pytest.approx(row["precision"][0])
+
+
+def test_code_that_a_result_names_is_not_run(small, monkeypatch):
+    config = configuration(["task=segmentation", *overrides(small[1])])
+    cells = compared(config, finished(config))
+    label, result = next(iter(cells.items()))
+    evil = replace(result, record=result.record | {"method": {"_target_": "os.abort", "name": "evil"}})
+    with pytest.raises(BenchError, match=r"os.abort is none of conf/method"):
+        Explainer(config, {label: evil})
+    _, shown = explained(config, cells | {"evil": evil}, samples=1, images=0)
+    assert shown.explanation[-1].startswith("Left out: evil;")
 
 
 def test_the_area_under_precision_over_recall_is_map(small):

@@ -24,7 +24,7 @@ from bench.config import PROJECT
 from bench.data import HuggingFaceImages, ImageNetSegmentation, Movies
 from bench.data.imagenet import decode_rgb
 from bench.errors import BenchError
-from bench.figures import token_f1 as figure
+from bench.figures import write as write_figure
 from bench.models import ImageModel, TextModel
 from bench.models.pretrained import load_classifier, load_tokenizer
 from bench.run import run
@@ -238,7 +238,11 @@ def test_an_archive_reads_and_writes_nothing_outside(archive, tmp_path, kind, ta
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize(("rows", "make"), [(segmentation, table), (token_f1, table), (token_f1, figure)])
+def draw(config):
+    write_figure("token_f1", config)
+
+
+@pytest.mark.parametrize(("rows", "make"), [(segmentation, table), (token_f1, table), (token_f1, draw)])
 def test_what_a_result_names_is_not_called(keep, marker, rows, make):
     keep("lrp", rows())
     config = keep("rollout", rows())

@@ -2,15 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
 import torch
+from omegaconf import OmegaConf
 
 from bench.batches import seed_everything
 from bench.compute import dataset_of, fitted
-from bench.config import build
+from bench.config import CONF, build
 from bench.devices import device_of
 from bench.errors import BenchError
 from bench.explain.classes import image_classes, text_classes
@@ -40,12 +41,24 @@ class Seen:
     words: torch.Tensor | None = None
 
 
+@cache
+def _known() -> set[str]:
+    """The ``_target_`` of every method that has a file in ``conf/method``."""
+    files = (CONF / "method").glob("*.yaml")
+    return {OmegaConf.to_container(OmegaConf.load(file)).get("_target_") for file in files} - {"???"}
+
+
+def may_be_run(result: Result) -> bool:
+    """Whether the method of a cell is one of the benchmark's: no other code that a result names is run."""
+    return result.record["method"].get("_target_") in _known()
+
+
 class Explainer:
     """The model, the data set and the methods of finished cells.
 
     Args:
         config: the resolved configuration of the cells.
-        cells: finished ones by the label of their method.
+        cells: finished ones by the label of their method; those that :func:`may_be_run`.
 
     Attributes:
         classes: of the model, by their numbers in the task.
@@ -64,7 +77,9 @@ class Explainer:
         self.classes = text_classes() if self.of_text else image_classes(self.model, config["model"])
         self.methods = {}
         for label, result in cells.items():
-            settings = result.record["config"]["method"]
+            settings = result.record["method"]
+            if not may_be_run(result):
+                raise BenchError(f"{result.path}: {settings.get('_target_')} is none of conf/method; not run")
             self.methods[label] = fitted(build("method", settings), self.model, settings)
 
     def samples(self, ids: Sequence[str]) -> Iterator[Any]:

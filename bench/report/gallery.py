@@ -9,8 +9,8 @@ import pandas as pd
 import torch
 from markupsafe import Markup
 from PIL import Image
-from tqdm import tqdm
 
+from bench.console import progress
 from bench.explain.show import PIXELS as SCALE
 from bench.explain.show import percent
 from bench.layout import readable
@@ -71,7 +71,7 @@ class Gallery:
     """
 
     groups: dict[str, Sequence[Card]]
-    explanation: Sequence[str]
+    explanation: list[str]
     legend: Markup
     of_text: bool
 
@@ -86,12 +86,12 @@ def gallery(config: dict[str, Any], cells: dict[str, Result], explainer: Explain
     groups = chosen(scored, count, config["seed"])
     cards: dict[str, Sequence[Card]] = {}
     total, name = sum(map(len, groups.values())), f"gallery of {config['task']['name']}"
-    with tqdm(total=total, desc=name, unit="sample", leave=False) as progress:
+    with progress(name, total, "sample") as advance:
         for reason, ids in groups.items():
             cards[readable(reason)] = made = []
             for sample in explainer.samples(ids):
                 made.append(_card(explainer, sample, scored.loc[sample.id], config["explained"]))
-                progress.update()
+                advance()
     return Gallery(
         groups=cards,
         explanation=_explanation(explainer, score),

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from bench import curves
+from bench.console import progress
 from bench.drawing import Panel
 from bench.layout import ordered
 from bench.report.explainer import Explainer
@@ -31,12 +31,14 @@ def precision_recall(
     drawn = np.random.default_rng(config["seed"]).permutation(len(ids))[:count]
     by_method: dict[tuple[str, str], list[np.ndarray]] = {(label, "precision"): [] for label in cells}
     samples = explainer.samples([ids[i] for i in sorted(drawn)])
-    for sample in tqdm(samples, total=len(drawn), desc="precision over recall", unit="image", leave=False):
-        seen = explainer.see(sample)
-        for label in cells:
-            relevance = torch.from_numpy(explainer.relevance(label, seen, seen.classes[0]))
-            precision = precision_at(torch.from_numpy(RECALLS), relevance[None], sample.mask[None])
-            by_method[label, "precision"].append(100 * precision[0].numpy())
+    with progress("precision over recall", len(drawn), "image") as advance:
+        for sample in samples:
+            seen = explainer.see(sample)
+            for label in cells:
+                relevance = torch.from_numpy(explainer.relevance(label, seen, seen.classes[0]))
+                precision = precision_at(torch.from_numpy(RECALLS), relevance[None], sample.mask[None])
+                by_method[label, "precision"].append(100 * precision[0].numpy())
+            advance()
     stacked = {key: np.stack(precisions) for key, precisions in by_method.items()}
     data = ordered(curves.with_bands(stacked, 100 * RECALLS, config["seed"]))
     title = f"{config['model']['title']}\n{config['dataset']['title']}"

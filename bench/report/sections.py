@@ -10,12 +10,12 @@ from bench.config import configuration
 from bench.drawing import Panel
 from bench.errors import BenchError
 from bench.figures import FIGURES
-from bench.layout import ordered
+from bench.layout import ordered, readable
 from bench.numbers import TASKS, finished, numbers
 from bench.report.cells import Described, described
 from bench.report.choosing import compared
 from bench.report.costs import against_quality, as_entries, costs
-from bench.report.explainer import Explainer
+from bench.report.explainer import Explainer, may_be_run
 from bench.report.gallery import Gallery, gallery
 from bench.report.markup import Grid, grid_of, inline
 from bench.report.recall import precision_recall
@@ -75,7 +75,7 @@ def section(config: dict[str, Any], samples: int, images: int) -> Section:
     figures = [_figure(name, FIGURES[name](config, found))] if name in FIGURES else []
     shown = problem = None
     try:
-        curve, shown = _explained(config, compared(config, found), samples, images)
+        curve, shown = explained(config, compared(config, found), samples, images)
         figures += curve
     except BenchError as e:  # the store is enough for all the rest
         problem = str(e)
@@ -93,18 +93,32 @@ def section(config: dict[str, Any], samples: int, images: int) -> Section:
     )
 
 
-def _explained(
+def explained(
     config: dict[str, Any], cells: dict[str, Result], samples: int, images: int
 ) -> tuple[list[Figure], Gallery | None]:
-    """What needs maps: precision over recall, and the gallery."""
+    """What needs maps: precision over recall, and the gallery.
+
+    Raises:
+        BenchError: if data or model cannot be had.
+    """
     images = images if config["task"]["name"] == "segmentation" else 0
     if not cells or not (samples or images):
         return [], None
+    strangers = [label for label, result in cells.items() if not may_be_run(result)]
+    cells = {label: result for label, result in cells.items() if label not in strangers}
     explainer, figures = Explainer(config, cells), []
     if images:
         panel, count = precision_recall(config, explainer, cells, images)
         figures.append(_figure("precision_recall", [panel], count=count))
-    return figures, gallery(config, cells, explainer, samples) if samples else None
+    if not samples:
+        return figures, None
+    shown = gallery(config, cells, explainer, samples)
+    if strangers:
+        shown.explanation.append(
+            f"Left out: {', '.join(map(readable, strangers))}; of the methods that results name, only those "
+            "with a file in conf/method are run."
+        )
+    return figures, shown
 
 
 def _laid_out(made: Table) -> dict[str, Any]:
