@@ -9,6 +9,7 @@ import resource
 import shutil
 import signal
 import stat
+import subprocess
 import threading
 import time
 from contextlib import redirect_stderr, redirect_stdout
@@ -223,14 +224,26 @@ def test_a_file_that_was_left_half_written_is_ignored(configure):
     assert len(Cell(config).result().rows) == 4
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_read_only_folder_is_named(configure, tmp_path):
-    results = tmp_path / "results"
-    results.mkdir()
-    results.chmod(stat.S_IRUSR | stat.S_IXUSR)
-    with pytest.raises(BenchError, match=f"paths.results: {results}.* cannot be written to"):
+@pytest.fixture
+def read_only(tmp_path):
+    """A folder that nobody may write to; for root, who may write anywhere, it is mounted so."""
+    folder = tmp_path / "results"
+    folder.mkdir()
+    if os.geteuid() != 0:
+        folder.chmod(stat.S_IRUSR | stat.S_IXUSR)
+        yield folder
+        folder.chmod(stat.S_IRWXU)
+        return
+    mount = ["mount", "-t", "tmpfs", "-o", "ro,size=1M", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("root may write anywhere, and cannot mount anything here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_read_only_folder_is_named(configure, read_only):
+    with pytest.raises(BenchError, match=rf"paths.results: {read_only}.* cannot be written to"):
         run(configure(*OWN))
-    results.chmod(stat.S_IRWXU)
 
 
 def test_a_place_that_is_no_folder_is_named(configure, tmp_path):
