@@ -130,16 +130,30 @@ def pixel_maps(relevance: Tensor, model: ImageModel, size: tuple[int, int]) -> T
     Raises:
         BenchError: if the relevance has neither one number per token nor one per pixel.
     """
+    return minmax(_upsampled(relevance, model, size)).float()
+
+
+def signed_maps(relevance: Tensor, model: ImageModel, size: tuple[int, int]) -> Tensor:
+    """:func:`pixel_maps` to look at: those with values below 0 are in -1..1 instead, and 0 stays 0.
+
+    They rank pixels alike.
+    """
+    maps = _upsampled(relevance, model, size)
+    signed = maps.amin(dim=(1, 2), keepdim=True) < 0
+    greatest = maps.abs().amax(dim=(1, 2), keepdim=True)
+    return torch.where(signed, maps / greatest, minmax(maps)).float()
+
+
+def _upsampled(relevance: Tensor, model: ImageModel, size: tuple[int, int]) -> Tensor:
     # Interpolation makes equal pixels equal up to rounding only, and ranking would take the rounding for a
-    # ranking. So it is done in double precision and rounded off, to the precision of the reference.
+    # ranking. So it is done in double precision and rounded off later, to the precision of the reference.
     relevance = relevance.double()
     rows, columns = model.grid
     tokens = model.prefix_tokens + rows * columns
     if tuple(relevance.shape[1:]) == (tokens,):
-        patches = relevance[:, model.prefix_tokens :].unflatten(1, (rows, columns))
-        return minmax(upsample(patches, size)).float()
+        return upsample(relevance[:, model.prefix_tokens :].unflatten(1, (rows, columns)), size)
     if tuple(relevance.shape[1:]) == size:
-        return minmax(relevance).float()
+        return relevance
     raise BenchError(
         f"method: it returned relevance of shape {tuple(relevance.shape)}; "
         f"expected (batch, {tokens}) tokens, prefix tokens included, or (batch, {size[0]}, {size[1]}) pixels"

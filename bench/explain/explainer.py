@@ -15,7 +15,7 @@ from bench.devices import device_of
 from bench.errors import BenchError
 from bench.explain.classes import Class, find, image_classes, text_classes
 from bench.explain.explanation import ImageExplanation, TextExplanation
-from bench.images import ImageSettings, pixel_maps
+from bench.images import ImageSettings, signed_maps
 from bench.models import ImageModel, TextModel
 from bench.tasks.task import explain
 from bench.tasks.token_f1 import word_relevance
@@ -91,7 +91,7 @@ class ImageExplainer:
         maps = {}
         for method_name, method in self.methods.items():
             relevance = explain(method, self.model.module, inputs, index, [name], annotation=None)
-            maps[method_name] = pixel_maps(relevance, self.model, pixels.shape[-2:])[0].cpu().numpy()
+            maps[method_name] = signed_maps(relevance, self.model, pixels.shape[-2:])[0].cpu().numpy()
         return ImageExplanation(
             model=self.config["model"]["title"],
             explained=explained,

@@ -25,7 +25,8 @@ class Explanation:
         explained: the class that is explained.
         probabilities: of all classes.
         classes: all classes of the model, in the order of ``probabilities``.
-        maps: relevance by method: of pixels (H, W) in 0..1, or of words (n,), at least 0.
+        maps: relevance by method: of pixels (H, W) in 0..1, or if it has both signs in -1..1; or of words
+            (n,), at least 0.
     """
 
     model: str

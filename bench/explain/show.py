@@ -1,6 +1,7 @@
 """Explanations as figures and as HTML."""
 
 import html
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from bench.explain.classes import Class
+from bench.layout import readable
 from bench.pictures import Scale, data_uri, legend, mixed, overlay, scale_of, words_html
 
 if TYPE_CHECKING:
@@ -16,8 +18,12 @@ if TYPE_CHECKING:
     from bench.explain.explanation import Explanation, ImageExplanation, TextExplanation
 
 LONGEST = 640  # pixels of an image in a picture
-PIXELS = Scale(0, 1)  # of all maps of images: they are min–max scaled
-SCALED = "relevance, each map scaled to 0–1"
+# The scales of maps of images, and what they say.
+PIXELS, SIGNED = Scale(0, 1), Scale(-1, 1)
+SCALED = {
+    PIXELS: "relevance, each map scaled to 0–1",
+    SIGNED: "relevance of both signs, each map divided by its greatest magnitude",
+}
 PANEL = 2.6  # inches
 FIGURES = (".png", ".jpg", ".jpeg", ".webp", ".svg", ".pdf")
 PAGE = """<!doctype html>
@@ -43,11 +49,12 @@ def figure(explanation: "ImageExplanation") -> "Figure":
     """The image, one overlay per method and the most probable classes, as a matplotlib figure."""
     from matplotlib import pyplot as plt
     from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import ListedColormap
+    from matplotlib.colors import ListedColormap, Normalize
 
     image = _small(explanation.image)
     pictures = {"image": image} | {
-        readable(name): overlay(image, relevance, PIXELS) for name, relevance in explanation.maps.items()
+        readable(name): overlay(image, relevance, scale_of_pixels(relevance))
+        for name, relevance in explanation.maps.items()
     }
     panels = len(pictures) + 1
     columns = panels if panels < 5 else min((4, 5), key=lambda columns: -panels % columns)  # few empty ones
@@ -67,12 +74,29 @@ def figure(explanation: "ImageExplanation") -> "Figure":
         axis.imshow(picture)
         axis.set_title(title, fontsize=9)
     _bars(axes.flat[len(pictures)], explanation)
-    shades = ListedColormap(mixed(np.linspace(0, 1, 256), PIXELS))
-    bar = figure.colorbar(ScalarMappable(cmap=shades), ax=axes, location="bottom", aspect=60, shrink=0.5)
-    bar.set_label(SCALED, fontsize=8)
-    bar.ax.tick_params(labelsize=8)
+    for scale in scales(explanation):
+        shades = ListedColormap(mixed(np.linspace(*scale, 256), scale))
+        ends = ScalarMappable(Normalize(*scale), shades)
+        bar = figure.colorbar(ends, ax=axes, location="bottom", aspect=60, shrink=0.5)
+        bar.set_label(SCALED[scale], fontsize=8)
+        bar.ax.tick_params(labelsize=8)
     figure.suptitle(_title(explanation), fontsize=11)
     return figure
+
+
+def scale_of_pixels(relevance: np.ndarray) -> Scale:
+    """Of a map of an image."""
+    return SIGNED if (relevance < 0).any() else PIXELS
+
+
+def scales(explanation: "ImageExplanation") -> list[Scale]:
+    """Those of an explanation's maps, each once."""
+    return sorted({scale_of_pixels(relevance) for relevance in explanation.maps.values()}, reverse=True)
+
+
+def legends(scales: Iterable[Scale]) -> str:
+    """The legends of maps of images, with what they say, as HTML."""
+    return "".join(f"<div>{legend(scale)}<br>{SCALED[scale]}</div>" for scale in scales)
 
 
 def save(explanation: "ImageExplanation | TextExplanation", path: Path) -> None:
@@ -94,7 +118,7 @@ def image_html(explanation: "ImageExplanation") -> str:
     explained = html.escape(explanation.explained.name)
     figures = [_figure_html(image, "image", "the image that is explained")] + [
         _figure_html(
-            overlay(image, relevance, PIXELS),
+            overlay(image, relevance, scale_of_pixels(relevance)),
             readable(name),
             f"relevance for {explained} by {readable(name)}",
         )
@@ -103,7 +127,7 @@ def image_html(explanation: "ImageExplanation") -> str:
     grid = "display:grid;gap:1em;grid-template-columns:repeat(auto-fill,minmax(14em,1fr))"
     return (
         f'<div style="{grid}">{"".join(figures)}</div>'
-        f"<p>{legend(PIXELS)}<br>{SCALED}</p>{_classes_html(explanation)}"
+        f"{legends(scales(explanation))}{_classes_html(explanation)}"
     )
 
 
@@ -139,11 +163,6 @@ def listed(explanation: "Explanation") -> list[tuple[Class, float]]:
 def percent(probability: float) -> str:
     """A probability for readers."""
     return f"{100 * probability:.1f} %" if probability >= 0.0005 else "< 0.1 %"
-
-
-def readable(method: str) -> str:
-    """A method's name for readers."""
-    return method.replace("_", " ")
 
 
 def _title(explanation: "Explanation") -> str:

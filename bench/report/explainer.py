@@ -1,6 +1,6 @@
 """Maps of single samples, made as the runner makes them: the report keeps pictures, the store only scores."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
@@ -127,15 +127,19 @@ class Explainer:
         top = logits[0].double().softmax(dim=0).topk(min(2, logits.shape[1]))
         return Seen(sample, inputs, top.indices.tolist(), top.values.tolist(), words)
 
-    def relevance(self, label: str, seen: Seen, number: int) -> np.ndarray:
-        """A method's map for a class: (height, width), or (visible words,), scaled to at most 1."""
+    def relevance(self, label: str, seen: Seen, number: int, maps: Callable = pixel_maps) -> np.ndarray:
+        """A method's map for a class: (height, width), or (visible words,), scaled to at most 1.
+
+        Args:
+            maps: scales those of images: as they are scored, or :func:`bench.images.signed_maps`.
+        """
         text = self.of_text
         index = self.model.class_indices[number] if text else number
         target = torch.tensor([index], device=self.model.device)
         forward = self.model if text else self.model.module
         found = explain(self.methods[label], forward, seen.inputs, target, [seen.sample.id], annotation=None)
         if not text:
-            return pixel_maps(found, self.model, seen.sample.image.shape[-2:])[0].cpu().numpy()
+            return maps(found, self.model, seen.sample.image.shape[-2:])[0].cpu().numpy()
         scores, visible = word_relevance(found, seen.words, self.task.word_score)
         scores = scores[visible].double().cpu().numpy()
         return scores / scores.max() if scores.any() else scores

@@ -11,8 +11,8 @@ from markupsafe import Markup
 from PIL import Image
 
 from bench.console import progress
-from bench.explain.show import PIXELS as SCALE
-from bench.explain.show import percent
+from bench.explain.show import PIXELS, SCALED, legends, percent, scale_of_pixels
+from bench.images import signed_maps
 from bench.layout import readable
 from bench.pictures import data_uri, legend, outline, overlay, words_html
 from bench.report.choosing import chosen, scores
@@ -95,7 +95,7 @@ def gallery(config: dict[str, Any], cells: dict[str, Result], explainer: Explain
     return Gallery(
         groups=cards,
         explanation=_explanation(explainer, score),
-        legend=Markup(legend(SCALE, "words" if explainer.of_text else "image")),
+        legend=Markup(legend(PIXELS, "words") if explainer.of_text else legends(SCALED)),
         of_text=explainer.of_text,
     )
 
@@ -107,7 +107,7 @@ def _explanation(explainer: Explainer, score: str) -> list[str]:
             "Annotated words are underlined; what the model did not read is left out.",
         ]
     else:
-        sentences = ["Each map is scaled from its own least to its own greatest value, as it is scored."]
+        sentences = ["Each map has a scale of its own: scores depend on no map's scale."]
     if isinstance(explainer.task, Segmentation):
         sentences.append("The line is the border of the annotated object.")
     sentences.append(f"Score: {score}, of this sample alone.")
@@ -151,13 +151,13 @@ def _facts(explainer: Explainer, seen: Seen) -> list[str]:
 
 
 def _view(explainer: Explainer, label: str, seen: Seen, number: int, score: str | None) -> View:
-    relevance, sample = explainer.relevance(label, seen, number), seen.sample
+    relevance, sample = explainer.relevance(label, seen, number, signed_maps), seen.sample
     picture = words = None
     if explainer.of_text:
         shown = len(relevance)
-        words = Markup(words_html(sample.words[:shown], relevance, sample.rationale[:shown], SCALE))
+        words = Markup(words_html(sample.words[:shown], relevance, sample.rationale[:shown], PIXELS))
     else:
-        overlaid = overlay(_image(sample.image), relevance, SCALE)
+        overlaid = overlay(_image(sample.image), relevance, scale_of_pixels(relevance))
         picture = _uri(overlaid if sample.mask is None else outline(overlaid, sample.mask.numpy()))
     return View(readable(label), explainer.classes[number].name, picture, words, score)
 
