@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from bench.console import say
 from bench.errors import BenchError
+from bench.interrupts import heed_parent_alone
 from bench.memory import Memory, is_out_of_memory
 
 LOADED = 8  # samples that are read together if the batch size is to be found
@@ -130,6 +131,7 @@ def loaded(
         batch_size=block(config),
         num_workers=config["num_workers"],
         collate_fn=list,
+        worker_init_fn=heed_parent_alone,
         generator=torch.Generator().manual_seed(config["seed"]),
     )
     for batch in loader:

@@ -162,7 +162,6 @@ def _first_sample(dataset, skipping: bool):
         except BenchError:
             if not skipping or index == len(dataset) - 1:
                 raise
-    raise BenchError("dataset: it has no samples")
 
 
 def fitted(method: Callable, model, given: dict[str, Any]) -> Callable:
@@ -188,13 +187,15 @@ def dataset_of(config: dict[str, Any]):
     """The data set, or the samples of it that ``limit`` draws with the seed.
 
     Raises:
-        BenchError: if it is missing or damaged.
+        BenchError: if it is missing, damaged or empty.
     """
     if is_embedded(config):
         from bench.embedded.make import ensure
 
         ensure(Path(config["paths"]["embedded"]))
     dataset = build("dataset", config["dataset"])
+    if not len(dataset):
+        raise BenchError("dataset: it has no samples")
     if config["limit"] is None or config["limit"] >= len(dataset):
         return dataset
     drawn = np.random.default_rng(config["seed"]).choice(len(dataset), config["limit"], replace=False)

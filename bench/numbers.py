@@ -9,8 +9,8 @@ import pandas as pd
 
 from bench.config import CONF, build, configuration
 from bench.errors import BenchError
-from bench.shards import so_far, unfinished
-from bench.store import Cell, Result, flatten, protocol_of, results
+from bench.shards import so_far, stored
+from bench.store import Cell, Result, flatten, protocol_of
 from bench.tasks import Perturbation, Segmentation, TokenF1
 from metrics import Metric, bootstrap, holm, interval, paired_p_value
 
@@ -38,8 +38,9 @@ def finished(
     """
     task, suite = config["task"]["name"], config["suite"]["name"]
     conditions = Cell(config).conditions
-    found = [r for r in results(config, task) if r.record["conditions"] == conditions]
-    begun = [w for w in unfinished(config, task) if w.plan["conditions"] == conditions]
+    found, begun = stored(config, task)
+    found = [r for r in found if r.record["conditions"] == conditions]
+    begun = [w for w in begun if w.plan["conditions"] == conditions]
     if not found and not begun:
         raise BenchError(
             f"there is no finished cell of {task} for suite={suite} protocol={config['protocol']['name']} "

@@ -24,7 +24,7 @@ import pandas as pd
 from bench.console import say
 from bench.errors import BenchError
 from bench.parts import DAMAGED, POSITION, Part, origin_of, rows_of
-from bench.store import Cell, Result, folder, read_json, replace_file, writing
+from bench.store import Cell, Result, folder, read_json, replace_file, results, writing
 
 PLAN = "plan.json"
 
@@ -68,6 +68,8 @@ class Shard:
         for path in sorted(self.folder.glob("[0-9]*.parquet")):
             try:
                 found.append(Part.read(path))
+            except FileNotFoundError:  # whoever finished the cell has removed it meanwhile
+                continue
             except DAMAGED as e:
                 reason = (str(e).strip() or type(e).__name__).splitlines()[0]
                 say(f"{path} is damaged ({reason}): its samples are computed again")
@@ -185,7 +187,9 @@ class Work:
         return f"of {self.cut.shards} shards {shards} {'is' if len(missing) == 1 else 'are'} not finished"
 
     def forget(self) -> None:
-        """Remove everything that is done."""
+        """Remove everything that is done; the plan last, as parts without one could not be told apart."""
+        for shard in self.folder.glob("*-of-*"):
+            shutil.rmtree(shard, ignore_errors=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -201,15 +205,34 @@ def together(parts: Sequence[Part]) -> tuple[pd.DataFrame, dict[str, Any]]:
     return rows_of(parts).drop(columns=POSITION), origin
 
 
-def unfinished(config: dict[str, Any], task: str) -> Iterator[Work]:
+def stored(config: dict[str, Any], task: str) -> tuple[list[Result], list[Work]]:
+    """All cells of a suite's task, in the order of their names: those that are finished, and all others.
+
+    Raises:
+        BenchError: if a JSON file is damaged.
+    """
+    begun = list(_begun(config, task))  # first: a cell that is finished meanwhile is in both, not in neither
+    finished = list(results(config, task))
+    names = {result.path.stem for result in finished}
+    return finished, [work for work in begun if work.folder.name not in names]
+
+
+def unfinished(config: dict[str, Any], task: str) -> list[Work]:
     """All unfinished cells of a suite's task, in the order of their names.
 
     Raises:
-        BenchError: if a ``plan.json`` is damaged.
+        BenchError: if a JSON file is damaged.
     """
+    return stored(config, task)[1]
+
+
+def _begun(config: dict[str, Any], task: str) -> Iterator[Work]:
     for path in sorted(folder(config, task).glob(f"*/{PLAN}")):
-        if not path.parent.with_suffix(".json").exists():
+        try:
             yield Work.read(path.parent)
+        except BenchError:
+            if path.exists():  # if not, whoever finished the cell has removed it meanwhile
+                raise
 
 
 def so_far(work: Work) -> Result | None:

@@ -19,8 +19,8 @@ from bench.config import configuration, swept
 from bench.console import show
 from bench.locks import is_claimed
 from bench.numbers import TASKS
-from bench.shards import Work, unfinished
-from bench.store import Cell, results
+from bench.shards import Work, stored
+from bench.store import Cell
 
 EXPERIMENTS = {
     "perturbation": ("table1", "ablation_perturbation"),
@@ -69,8 +69,9 @@ def status(overrides: Sequence[str]) -> list[Line]:
     lines: dict[str, Line] = {}
     for task in tasks:
         config = configuration([f"task={task}", *others])
-        lines |= {r.path.stem: _finished(r.record) for r in results(config, task)}
-        lines |= {work.folder.name: _begun(work) for work in unfinished(config, task)}
+        finished, unfinished = stored(config, task)
+        lines |= {result.path.stem: _finished(result.record) for result in finished}
+        lines |= {work.folder.name: _begun(work) for work in unfinished}
         expected = [c for experiment in EXPERIMENTS[task] for c in swept(experiment, others)]
         for cell in map(Cell, expected):
             if cell.work_folder.name not in lines:
@@ -93,7 +94,7 @@ def _begun(work: Work) -> Line:
     seconds = sum(part.origin["seconds"] for part in parts)
     pace = sum(len(part.rows) for part in parts) / seconds if seconds else None
     failure = cell.failure()
-    running = _is_running(cell, work.cut.shards)
+    running = _is_running(cell)
     state = "running" if running else "failed" if failure else "stopped"
     done = work.cut.samples - sum(missing.values())
     note = (failure or work.in_words(missing)) if missing else "all is there; run it again to put it together"
@@ -103,12 +104,12 @@ def _begun(work: Work) -> Line:
 
 def _not_begun(cell: Cell) -> Line:
     failure = cell.failure()
-    state = "running" if _is_running(cell, cell.config["shards"]) else "failed" if failure else "missing"
+    state = "running" if _is_running(cell) else "failed" if failure else "missing"
     return _line(cell, state, note=failure or "")
 
 
-def _is_running(cell: Cell, shards: int) -> bool:
-    return any(is_claimed(cell.lock_file(f"{shard}-of-{shards}")) for shard in range(shards))
+def _is_running(cell: Cell) -> bool:
+    return any(map(is_claimed, cell.shard_locks()))
 
 
 def _line(

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -79,6 +80,10 @@ class Cell:
         """What a process holds while it is at some part of the cell."""
         return self._path.parent / ".locks" / f"{self._path.name}.{name}.lock"
 
+    def shard_locks(self) -> list[Path]:
+        """The lock files of all shards that were ever begun, however the cell was cut."""
+        return sorted(self.lock_file("").parent.glob(f"{self._path.name}.*-of-*.lock"))
+
     @contextmanager
     def failures(self, name: str) -> Iterator[None]:
         """Note for :meth:`failure` why some part of the cell failed, until it does not any more."""
@@ -107,6 +112,10 @@ class Cell:
     def __str__(self) -> str:
         c = self.config
         return f"{c['task']['name']}: {c['method']['name']} ({c['explained']}), {c['model']['title']}"
+
+    def written_at(self) -> int | None:
+        """When the cell was finished, to compare with; None if it is not."""
+        return self.record_file.stat().st_mtime_ns if self.record_file.exists() else None
 
     def is_done(self) -> bool:
         """Whether both files are there and whole; a damaged one is reported."""
@@ -277,7 +286,7 @@ def results(config: dict[str, Any], task: str) -> Iterator[Result]:
 def replace_file(path: Path, write: Callable[[Path], None]) -> None:
     """Write aside, then rename, so that nobody ever sees half a file, even after a power failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")  # machines may share process ids
     try:
         write(aside)
         with aside.open("rb") as written:

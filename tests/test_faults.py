@@ -24,6 +24,7 @@ import methods
 from bench.data import ImageNet
 from bench.errors import BenchError
 from bench.locks import BusyError, claimed, is_claimed
+from bench.parts import Part
 from bench.run import run
 from bench.shards import unfinished
 from bench.store import Cell
@@ -299,6 +300,43 @@ def test_a_reader_that_dies_ends_the_run_with_a_message_and_loses_nothing(config
     Dying.dies = False
     run(config | {"num_workers": 0})
     assert len(Cell(config).result().rows) == 9
+
+
+class Ended(ImageNet):
+    """A data set at whose sixth image all processes of the run are told to end, first those that read."""
+
+    ends = True
+
+    def __getitem__(self, index):
+        if index == 5 and Ended.ends:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getppid(), signal.SIGTERM)
+            time.sleep(1)
+        return super().__getitem__(index)
+
+
+def test_a_signal_to_all_processes_is_left_to_the_run(configure):
+    settings = ("perturbation", "method=rollout", "batch_size=1", "dataset._target_=tests.test_faults.Ended")
+    config = configure(*settings, "num_workers=1")
+    with pytest.raises(SystemExit) as ended:
+        run(config)
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert Cell(config).failure() is None
+    Ended.ends = False
+    run(config | {"num_workers": 0})
+    assert len(Cell(config).result().rows) == 9
+
+
+def test_a_signal_that_comes_again_does_not_end_the_saving(configure, monkeypatch):
+    write = Part.write
+
+    def write_and_be_told_again(part, path):
+        os.kill(os.getpid(), signal.SIGTERM)
+        write(part, path)
+
+    monkeypatch.setattr(Part, "write", write_and_be_told_again)
+    (work,) = unfinished(interrupted(configure, "save_every=1000"), "segmentation")
+    assert sum(len(part.rows) for part in work.parts()) == 2
 
 
 def test_out_of_memory_is_reported_once_and_changes_nothing(configure, tmp_path, capsys):

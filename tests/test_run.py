@@ -81,6 +81,24 @@ def test_a_method_that_ignores_the_class_runs_once_for_both(configure, monkeypat
         run(configure("perturbation", "explained=target", "method=gradcam"))
 
 
+def test_maps_are_copied_with_the_rows_of_a_method_that_ignores_the_class(configure, monkeypatch):
+    run(predicted := configure("perturbation", "explained=predicted", "method=rollout", "save_maps=true"))
+    monkeypatch.setattr("bench.run.compute", None)  # so that a call fails
+    target = configure("perturbation", "explained=target", "method=rollout", "save_maps=true")
+    assert run(target) is not None
+    assert Cell(target).maps_file.read_bytes() == Cell(predicted).maps_file.read_bytes()
+    assert run(target) is None
+
+
+def test_what_is_copied_takes_the_place_of_what_was_begun(configure):
+    target = configure("perturbation", "explained=target", "method=rollout")
+    assert run(target | {"shards": 2}) is None
+    assert Cell(target).work_folder.exists()
+    run(configure("perturbation", "explained=predicted", "method=rollout"))
+    assert run(target | {"shards": 2, "shard": 1}) is not None
+    assert not Cell(target).work_folder.exists()
+
+
 def test_a_segmentation_cell(configure):
     config = configure("segmentation", "method=transformer_attribution")
     summary = run(config)

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 import methods
-from bench.compute import dataset_of
+from bench import shards as shards_module
+from bench.compute import compute, dataset_of
 from bench.errors import BenchError
+from bench.locks import claimed
 from bench.numbers import finished
 from bench.run import run
 from bench.shards import Cut, Work, unfinished
-from bench.store import Cell
+from bench.store import Cell, replace_file
 from bench.tables import main, table
 
 
@@ -242,6 +244,115 @@ def test_a_cell_is_done_anew_if_asked_unless_a_cluster_restarted_the_job(configu
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     assert run(config) is None
     assert not work.folder.exists()
+
+
+def test_a_job_that_is_restarted_goes_on_with_a_cell_that_it_began_anew(configure, monkeypatch):
+    own = ("segmentation", "method._target_=tests.test_shards.FailsLate", "method=rollout", "batch_size=1")
+    FailsLate.seen = 5
+    run(config := configure(*own))
+    before = Cell(config).written_at()
+    FailsLate.seen = 0
+    with pytest.raises(RuntimeError, match="a bug"):
+        run(config | {"rerun": True})
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert run(config | {"rerun": True}) is not None
+    assert FailsLate.seen == 5  # the two that were left
+    assert Cell(config).written_at() > before
+
+
+def test_a_cell_is_not_done_anew_while_another_process_is_at_a_shard(configure):
+    config = first_shard(configure)
+    (work,) = unfinished(config, "segmentation")
+    with claimed(Cell(config).lock_file("1-of-2"), wait=False):
+        with pytest.raises(BenchError, match=r"rerun=true: .* is being computed in other shards"):
+            run(config | {"shards": 1, "rerun": True})
+        assert work.parts()
+    assert run(config | {"shards": 1, "rerun": True}) is not None
+
+
+def test_a_finished_cell_leaves_alone_what_another_process_computes_anew(configure):
+    config = configure("segmentation", "method=rollout", "batch_size=1")
+    run(config)
+    run(config | {"shards": 2, "shard": 0, "save_maps": True})
+    saved = Cell(config).work_folder / "0-of-2"
+    with claimed(Cell(config).lock_file("0-of-2"), wait=False):
+        assert run(config | {"shards": 2, "shard": 1}) is None
+        assert saved.exists()
+    assert run(config) is None
+    assert not saved.exists()
+
+
+def test_a_cell_that_is_finished_while_a_shard_begins_is_not_computed_again(configure, monkeypatch, capsys):
+    config = configure("segmentation", "method=rollout", "batch_size=1")
+
+    def slowly(given):
+        if given["shards"] == 2:
+            run(config)
+        return dataset_of(given)
+
+    monkeypatch.setattr("bench.run.dataset_of", slowly)
+    assert run(config | {"shards": 2, "shard": 0}) is None
+    assert "another process has finished it meanwhile" in capsys.readouterr().err
+    assert not Cell(config).work_folder.exists()
+
+
+def test_a_cell_that_is_finished_while_a_shard_is_computed_is_left_as_it_is(configure, tmp_path, monkeypatch):
+    own = ("segmentation", "method=rollout", "batch_size=1")
+    run(elsewhere := configure(*own, f"paths.results={tmp_path / 'elsewhere'}"))
+
+    def outpaced(cell, *arguments):
+        compute(cell, *arguments)
+        shutil.copy(Cell(elsewhere).rows_file, cell.rows_file)
+        shutil.copy(Cell(elsewhere).record_file, cell.record_file)
+
+    monkeypatch.setattr("bench.run.compute", outpaced)
+    assert run(config := configure(*own, "shards=2", "shard=0")) is None
+    assert not Cell(config).work_folder.exists()
+    assert rows_file(config) == rows_file(elsewhere)
+
+
+def test_an_unfinished_cell_may_be_finished_while_it_is_read(configure, monkeypatch, capsys):
+    config = first_shard(configure)
+    (work,) = unfinished(config, "segmentation")
+    begun = shards_module._begun
+
+    def finished_meanwhile(*arguments):
+        yield from list(begun(*arguments))
+        run(config | {"shard": 1})
+
+    monkeypatch.setattr(shards_module, "_begun", finished_meanwhile)
+    assert [len(kind) for kind in shards_module.stored(config, "segmentation")] == [1, 0]
+    capsys.readouterr()
+    assert work.parts() == []
+    assert "damaged" not in capsys.readouterr().err
+
+
+def test_files_are_written_aside_under_names_of_their_own(tmp_path):
+    asides = []
+
+    def write(aside):
+        asides.append(aside)
+        aside.write_text("whole")
+
+    for _ in range(2):  # as by two machines whose processes have the same id
+        replace_file(tmp_path / "plan.json", write)
+    assert len(set(asides)) == 2
+    assert [file.name for file in tmp_path.iterdir()] == ["plan.json"]
+
+
+class Empty:
+    """A data set without samples."""
+
+    def __init__(self, **_):
+        pass
+
+    def __len__(self):
+        return 0
+
+
+def test_a_data_set_without_samples_is_named(configure):
+    with pytest.raises(BenchError, match="dataset: it has no samples"):
+        run(configure("segmentation", "method=rollout", "dataset._target_=tests.test_shards.Empty"))
 
 
 def test_seconds_by_phase_and_what_it_was_run_on_are_kept(configure):

@@ -56,6 +56,11 @@ def test_a_cell_that_was_stopped(configure, overrides):
         assert next(line for line in status(overrides) if line.done == 2).state == "running"
 
 
+def test_a_cell_of_which_nothing_is_saved_yet_is_running_however_it_is_cut(configure, overrides):
+    with claimed(Cell(configure("segmentation", "method=lrp")).lock_file("3-of-4"), wait=False):
+        assert states(status(overrides))["lrp"] == "running"
+
+
 def test_estimates_come_from_cells_of_the_same_method_or_else_of_any():
     def line(method, state="missing", **known):
         return Line(method, "segmentation", method, "predicted", state, **known)
