@@ -64,17 +64,26 @@ class BatchSize:
 
 
 def rows_of(
-    evaluate: Callable[[list], pd.DataFrame], samples: Iterator[list], batch_size: BatchSize
+    evaluate: Callable[[list], pd.DataFrame],
+    samples: Iterator[list],
+    batch_size: BatchSize,
+    across: bool = False,
 ) -> Iterator[pd.DataFrame]:
-    """Evaluate samples, in their order, in batches of at most ``batch_size``; one table for each."""
+    """Evaluate samples, in their order, in batches of at most ``batch_size``; one table for each.
+
+    Args:
+        samples: lists of them.
+        across: fill batches from several lists. Otherwise a sample is in a batch with those of its list, so
+            one that is missing moves no other into another batch.
+    """
     waiting: list = []
     ended = False
     while not ended or waiting:
-        while not ended and len(waiting) < batch_size.size:
+        while not ended and (not waiting or (across and len(waiting) < batch_size.size)):
             loaded = next(samples, None)
             ended = loaded is None
             waiting += loaded or []
-        while waiting and (ended or len(waiting) >= batch_size.size):
+        while waiting and (ended or not across or len(waiting) >= batch_size.size):
             batch = waiting[: batch_size.size]
             try:
                 rows = evaluate(batch)

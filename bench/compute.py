@@ -127,7 +127,8 @@ def compute(
     with progress(str(cell), len(left), "sample") as advance, ended_by_signals(), readers_may_die():
         try:
             samples = meter.during("load", loaded(config, dataset, left, task.preparation(model), skip))
-            for rows in rows_of(evaluate, samples, batch_size):
+            across = config["batch_size"] == "auto"
+            for rows in rows_of(evaluate, samples, batch_size, across):
                 saved.add(rows)
                 advance(len(rows))
         except BaseException:

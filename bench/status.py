@@ -18,9 +18,9 @@ from bench.commands import command_line
 from bench.config import configuration, swept
 from bench.console import show
 from bench.locks import is_claimed
-from bench.numbers import TASKS
+from bench.numbers import TASKS, protocol_label
 from bench.shards import Work, stored
-from bench.store import Cell
+from bench.store import Cell, protocol_of
 
 EXPERIMENTS = {
     "perturbation": ("table1", "ablation_perturbation"),
@@ -44,6 +44,7 @@ class Line:
         per_second: samples, by one process, while it was computed.
         seconds_left: of one process, at this pace or at that of cells like it; None if there is none yet.
         note: what is missing, or why it failed.
+        protocol: its name and version, and the settings that were changed.
     """
 
     cell: str
@@ -56,6 +57,7 @@ class Line:
     per_second: float | None = None
     seconds_left: float | None = None
     note: str = ""
+    protocol: str = ""
 
 
 def status(overrides: Sequence[str]) -> list[Line]:
@@ -123,7 +125,8 @@ def _line(
 ) -> Line:
     c = cell.config
     names = (str(cell), c["task"]["name"], c["method"]["name"], c["explained"])
-    return Line(*names, state, done, samples, per_second, seconds_left, note)
+    protocol = protocol_label(protocol_of(c))
+    return Line(*names, state, done, samples, per_second, seconds_left, note, protocol)
 
 
 def _estimate(lines: Sequence[Line]) -> None:
@@ -150,6 +153,7 @@ def main(arguments: Sequence[str]) -> None:
             (
                 line.state,
                 line.cell,
+                line.protocol,
                 f"{line.done}/{'?' if line.samples is None else line.samples}",
                 "" if line.per_second is None else f"{line.per_second:.3g}",
                 "" if not line.seconds_left else str(timedelta(seconds=round(line.seconds_left))),
@@ -157,7 +161,7 @@ def main(arguments: Sequence[str]) -> None:
             )
             for line in lines
         ],
-        columns=["state", "cell", "samples", "per second", "left", ""],
+        columns=["state", "cell", "protocol", "samples", "per second", "left", ""],
     )
     show(table.to_markdown(index=False, disable_numparse=True))
     counts = {state: sum(line.state == state for line in lines) for state in STATES}

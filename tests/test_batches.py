@@ -41,7 +41,7 @@ def in_batches(samples, most, size, grows=False, chunk=8):
         return pd.DataFrame({"id": batch})
 
     chunks = iter([samples[i : i + chunk] for i in range(0, len(samples), chunk)])
-    rows = pd.concat(list(rows_of(evaluate, chunks, batch_size)))
+    rows = pd.concat(list(rows_of(evaluate, chunks, batch_size, across=True)))
     return sizes, rows["id"].tolist()
 
 
@@ -49,6 +49,17 @@ def in_batches(samples, most, size, grows=False, chunk=8):
 def test_every_sample_goes_through_once_and_in_order(chunk):
     samples = list(range(30))
     assert in_batches(samples, most=100, size=8, chunk=chunk) == ([8, 8, 8, 6], samples)
+
+
+def test_a_sample_that_is_missing_moves_no_other_into_another_batch():
+    batches = []
+
+    def evaluate(batch):
+        batches.append(batch)
+        return pd.DataFrame({"id": batch})
+
+    list(rows_of(evaluate, iter([[0, 1, 2, 3], [4, 6, 7], [], [8, 9]]), BatchSize(4, Room(9))))
+    assert batches == [[0, 1, 2, 3], [4, 6, 7], [8, 9]]
 
 
 def test_a_batch_that_does_not_fit_is_halved_until_it_does(capsys):
