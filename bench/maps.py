@@ -27,11 +27,6 @@ class Kept:
     prefix_tokens: int = 0
     _last: Tensor | None = None
 
-    @property
-    def class_specific(self) -> bool:
-        """Whether the method's maps depend on the class."""
-        return getattr(self.method, "class_specific", True)
-
     def __call__(self, forward: Callable, inputs, target: Tensor) -> Tensor:
         """The method's maps."""
         self._last = self.method(forward, inputs, target)

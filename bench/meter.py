@@ -58,11 +58,6 @@ class Metered:
     method: Callable
     meter: Meter
 
-    @property
-    def class_specific(self) -> bool:
-        """Whether the method's maps depend on the class."""
-        return getattr(self.method, "class_specific", True)
-
     def __call__(self, forward: Callable, inputs, target: Tensor) -> Tensor:
         """The method's maps."""
         with self.meter.phase("explain"):
