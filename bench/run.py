@@ -13,6 +13,7 @@ from bench.config import build
 from bench.console import say
 from bench.errors import BenchError
 from bench.locks import BusyError, claimed, is_claimed
+from bench.settings import check
 from bench.shards import Cut, Work, together
 from bench.store import Cell
 
@@ -28,7 +29,7 @@ def run(config: dict[str, Any]) -> dict[str, float] | None:
     Raises:
         BenchError: for everything the user can mend.
     """
-    _check(config)
+    check(config)
     cell = Cell(config)
     shard = _shard(config)
     try:
@@ -184,39 +185,3 @@ def _twin(cell: Cell, method) -> tuple[Cell, pd.DataFrame, dict[str, Any]] | Non
     origin = {key: result.record[key] for key in carried if key in result.record}
     origin |= {"seconds": 0.0, "rows_of": twin.rows_file.name}
     return twin, rows.assign(explained_class=rows[classes]), origin
-
-
-def _check(config: dict[str, Any]) -> None:
-    words = {"batch_size": "auto", "limit": None}
-    for key, least in (
-        ("batch_size", 1),
-        ("limit", 1),
-        ("seed", 0),
-        ("num_workers", 0),
-        ("shards", 1),
-        ("shard", 0),
-        ("save_every", 0),
-    ):
-        value = config[key]
-        if key in words and value == words[key]:
-            continue
-        if type(value) is not int or not least <= value < 2**32:  # numpy takes no larger seed
-            hint = {"batch_size": ", or auto", "limit": ", or null", "seed": " and below 2^32"}.get(key, "")
-            raise BenchError(f"{key}={value}: expected a whole number, {least} or more{hint}")
-    for key in ("rerun", "sanity", "save_maps"):
-        if not isinstance(config[key], bool):
-            raise BenchError(f"{key}={config[key]}: expected true or false")
-    for key, choices in (
-        ("explained", ("predicted", "target")),
-        ("on_bad_sample", ("stop", "skip")),
-        ("on_busy", ("skip", "wait")),
-    ):
-        if config[key] not in choices:
-            raise BenchError(f"{key}={config[key]}: expected {' or '.join(choices)}")
-    if config["shard"] >= config["shards"]:
-        raise BenchError(
-            f"shard={config['shard']}: of shards={config['shards']} the last is {config['shards'] - 1}"
-        )
-    if config["rerun"] and config["shards"] > 1:
-        raise BenchError("rerun=true: a shard cannot do a cell again; delete the cell's files instead")
-    tracking.check(config["wandb"])

@@ -1,0 +1,43 @@
+"""The settings of how a cell is run (``conf/bench.yaml``). Tasks, data, models and methods check theirs."""
+
+from typing import Any
+
+from bench import tracking
+from bench.errors import BenchError
+
+
+def check(config: dict[str, Any]) -> None:
+    """Raises BenchError for a setting out of range, naming it."""
+    words = {"batch_size": "auto", "limit": None}
+    for key, least in (
+        ("batch_size", 1),
+        ("limit", 1),
+        ("seed", 0),
+        ("num_workers", 0),
+        ("shards", 1),
+        ("shard", 0),
+        ("save_every", 0),
+    ):
+        value = config[key]
+        if key in words and value == words[key]:
+            continue
+        if type(value) is not int or not least <= value < 2**32:  # numpy takes no larger seed
+            hint = {"batch_size": ", or auto", "limit": ", or null", "seed": " and below 2^32"}.get(key, "")
+            raise BenchError(f"{key}={value}: expected a whole number, {least} or more{hint}")
+    for key in ("rerun", "sanity", "save_maps"):
+        if not isinstance(config[key], bool):
+            raise BenchError(f"{key}={config[key]}: expected true or false")
+    for key, choices in (
+        ("explained", ("predicted", "target")),
+        ("on_bad_sample", ("stop", "skip")),
+        ("on_busy", ("skip", "wait")),
+    ):
+        if config[key] not in choices:
+            raise BenchError(f"{key}={config[key]}: expected {' or '.join(choices)}")
+    if config["shard"] >= config["shards"]:
+        raise BenchError(
+            f"shard={config['shard']}: of shards={config['shards']} the last is {config['shards'] - 1}"
+        )
+    if config["rerun"] and config["shards"] > 1:
+        raise BenchError("rerun=true: a shard cannot do a cell again; delete the cell's files instead")
+    tracking.check(config["wandb"])
