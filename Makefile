@@ -83,7 +83,7 @@ test: setup ## run the tests (with BENCH_DATA set, those on real data too)
 browser-test: setup ## test the page in a real browser (Debian: apt-get install chromium)
 	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
 		{ echo "no Chromium on PATH; on Debian: apt-get install chromium"; exit 1; }
-	$(BIN)/python -m pytest -q tests/test_browser.py
+	$(BIN)/python -m pytest -q -m slow tests/test_browser.py
 
 test-slow: setup ## run the tests that take longer
 	$(BIN)/python -m pytest -q -m slow

@@ -67,6 +67,7 @@ def in_process(config, begun=None):
     run(config)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_at_any_moment_goes_on(configure, tmp_path, processes):
     expected = whole(configure, tmp_path, SLOW)
     moments = random.Random(0)
