@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from bench.console import say
-from bench.store import writing
+from bench.files import writing
 
 PATIENCE = 2.0  # seconds: a status command holds a lock for an instant to see whether it is free
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.errors import BenchError
+from bench.files import replace_file
 from bench.sanity import COUNTS
-from bench.store import replace_file
 
 POSITION = "position"
 DAMAGED = (OSError, ValueError, KeyError, TypeError)  # what reading a damaged part may raise

@@ -23,8 +23,9 @@ import pandas as pd
 
 from bench.console import say
 from bench.errors import BenchError
+from bench.files import read_json, replace_file, writing
 from bench.parts import DAMAGED, POSITION, Part, origin_of, rows_of
-from bench.store import Cell, Result, folder, read_json, replace_file, results, writing
+from bench.store import Cell, Result, folder, results
 
 PLAN = "plan.json"
 

@@ -6,11 +6,8 @@ other settings is another cell. The JSON is written last and has the SHA-256 of 
 is no cell. What is kept of a cell until then is in :mod:`bench.shards`.
 """
 
-import hashlib
 import json
-import os
 import re
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -24,6 +21,7 @@ from bench.config import fingerprint
 from bench.console import say
 from bench.embedded import VERSION as EMBEDDED_VERSION
 from bench.errors import BenchError
+from bench.files import read_json, replace_file, sha256, writing
 
 # Rises when rows or files change their meaning; cells of another format are not read.
 FORMAT = 2
@@ -261,12 +259,6 @@ def _sha256_once(file: Path, changed: int) -> str:
     return sha256(file)
 
 
-def sha256(file: Path) -> str:
-    """Of a file's content, in hexadecimal digits."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
 def folder(config: dict[str, Any], task: str) -> Path:
     """Where the cells of a suite's task are kept."""
     return Path(config["paths"]["results"]) / config["suite"]["name"] / "cells" / task
@@ -281,46 +273,6 @@ def results(config: dict[str, Any], task: str) -> Iterator[Result]:
     for path in sorted(folder(config, task).glob("*.json")):
         if path.with_suffix(".parquet").exists():
             yield Result.read(path)
-
-
-def replace_file(path: Path, write: Callable[[Path], None]) -> None:
-    """Write aside, then rename, so that nobody ever sees half a file, even after a power failure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")  # machines may share process ids
-    try:
-        write(aside)
-        with aside.open("rb") as written:
-            os.fsync(written.fileno())
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-@contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Raises BenchError for what goes wrong while files are written to a folder."""
-    try:
-        yield
-    except OSError as e:
-        raise BenchError(
-            f"paths.results: {folder} cannot be written to ({e.strerror or e}); "
-            "free some space or choose another folder with paths.results=..."
-        ) from e
-
-
-def read_json(path: Path, remedy: str) -> dict[str, Any]:
-    """The object in a JSON file.
-
-    Raises:
-        BenchError: if the file is damaged.
-    """
-    try:
-        content = json.loads(path.read_text())
-        if not isinstance(content, dict):
-            raise ValueError(f"it holds a {type(content).__name__}")
-    except (ValueError, OSError) as e:
-        raise BenchError(f"{path} is damaged ({e}); {remedy}") from e
-    return content
 
 
 def flatten(settings: dict[str, Any], prefix: str) -> dict[str, Any]:

@@ -11,11 +11,12 @@ import methods
 from bench import shards as shards_module
 from bench.compute import compute, dataset_of
 from bench.errors import BenchError
+from bench.files import replace_file
 from bench.locks import claimed
 from bench.numbers import finished
 from bench.run import run
 from bench.shards import Cut, Work, unfinished
-from bench.store import Cell, replace_file
+from bench.store import Cell
 from bench.tables import main, table
 
 
