@@ -1,5 +1,6 @@
 import importlib
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -8,12 +9,28 @@ from hypothesis import strategies as st
 
 from metrics import Statistic, bootstrap, holm, interval, miou, paired_p_value
 
+EXACT = 1e-9  # relative; sums in another order, on whatever processor, differ by less
+
 
 def slowly(rows, metric, resamples, seed):
     """The definition: draw n samples with replacement and compute their metric, again and again."""
-    rng = np.random.default_rng(seed)
     n = len(rows)
-    return np.array([metric(rows[rng.integers(n, size=n)]) for _ in range(resamples)])
+    drawn = np.random.default_rng(seed).integers(n, size=(resamples, n))
+    return np.array([metric(rows[chosen]) for chosen in drawn])
+
+
+def overlaps(n, rng):
+    """Made-up rows of a segmentation, (n, 4): intersections and unions of background and foreground."""
+    union = rng.integers(50, 5000, size=(n, 2))
+    return np.concatenate([(union * rng.random((n, 2))).astype(int), union], axis=1)
+
+
+def mean_iou(rows):
+    return 100 * (rows[:, :2].sum(0) / rows[:, 2:].sum(0)).mean()
+
+
+def miou_of(rows):
+    return Statistic(rows, lambda s: miou(s[..., None, :2], s[..., None, 2:]))
 
 
 def test_the_statistic_of_the_data_set_is_the_metric_itself():
@@ -32,16 +49,41 @@ def test_a_mean_has_the_standard_error_that_theory_says():
 
 
 def test_a_ratio_of_sums_is_recomputed_and_not_averaged():
-    rng = np.random.default_rng(1)
-    union = rng.integers(50, 5000, size=(80, 2))
-    intersection = (union * rng.random((80, 2))).astype(int)
-    rows = np.concatenate([intersection, union], axis=1)
-    statistic = Statistic(rows, lambda s: miou(s[..., None, :2], s[..., None, 2:]))
-    assert statistic.value == pytest.approx(100 * (intersection.sum(0) / union.sum(0)).mean())
-    (fast,) = bootstrap([statistic], resamples=20_000)
-    slow = slowly(rows, lambda r: 100 * (r[:, :2].sum(0) / r[:, 2:].sum(0)).mean(), 5_000, seed=3)
-    assert fast.mean() == pytest.approx(slow.mean(), abs=0.1)
-    assert fast.std() == pytest.approx(slow.std(), rel=0.05)
+    rows = overlaps(80, np.random.default_rng(1))
+    assert miou_of(rows).value == pytest.approx(mean_iou(rows), rel=EXACT)
+    (resampled,) = bootstrap([miou_of(rows)], resamples=2_000, seed=3)
+    assert resampled == pytest.approx(slowly(rows, mean_iou, 2_000, seed=3), rel=EXACT)
+
+
+@pytest.mark.parametrize("n", [1, 2, 37, 1_000])
+def test_statistics_of_every_kind_are_those_of_the_rows_drawn(n):
+    rng = np.random.default_rng(n)
+    hits, scores, rows = rng.random(n) < 0.5, rng.normal(size=n), overlaps(n, rng)
+    statistics = [
+        Statistic.mean(hits, scale=100),
+        miou_of(rows),
+        Statistic.mean(scores),
+        miou_of(rows),  # shares all its columns
+        Statistic(rows[:, :1], lambda s: s[..., 0]),  # and this one of them
+        Statistic.mean(scores, scale=-2),
+    ]
+    expected = [
+        slowly(hits, lambda r: 100 * r.mean(), 300, seed=5),
+        slowly(rows, mean_iou, 300, seed=5),
+        slowly(scores, np.mean, 300, seed=5),
+        slowly(rows, mean_iou, 300, seed=5),
+        slowly(rows, lambda r: r[:, 0].sum(), 300, seed=5),
+        slowly(scores, lambda r: -2 * r.mean(), 300, seed=5),
+    ]
+    np.testing.assert_allclose(bootstrap(statistics, 300, seed=5), expected, rtol=EXACT, atol=1e-12)
+
+
+def test_terms_are_left_as_they_are_and_may_lie_in_any_order():
+    rows = overlaps(30, np.random.default_rng(0))
+    rows.flags.writeable = False
+    (expected,) = bootstrap([miou_of(rows)], 50)
+    for other in (np.asfortranarray(rows), np.repeat(rows, 2, axis=0)[::2], rows.astype(np.float32)):
+        assert bootstrap([miou_of(other)], 50)[0] == pytest.approx(expected, rel=EXACT)
 
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=5), st.integers(0, 99))
@@ -85,16 +127,47 @@ def test_resamples_are_seeded_and_shared_between_statistics():
     values = np.random.default_rng(0).random(30)
     first, shifted = bootstrap([Statistic.mean(values), Statistic.mean(values + 1)], resamples=100)
     assert np.allclose(shifted, first + 1)
-    assert np.array_equal(first, bootstrap([Statistic.mean(values)], resamples=100)[0])
-    assert not np.array_equal(first, bootstrap([Statistic.mean(values)], resamples=100, seed=1)[0])
+    (alone,) = bootstrap([Statistic.mean(values)], resamples=100)
+    assert alone == pytest.approx(first, rel=EXACT)  # a product of another shape
+    (more,) = bootstrap([Statistic.mean(values)], resamples=150)
+    assert more[:100] == pytest.approx(first, rel=EXACT)
+    assert np.abs(bootstrap([Statistic.mean(values)], resamples=100, seed=1)[0] - first).max() > 1e-3
 
 
-def test_memory_is_bounded_without_changing_a_number(monkeypatch):
-    statistics = [Statistic.mean(np.random.default_rng(0).random(40))]
-    whole = bootstrap(statistics, resamples=101)
+@pytest.mark.parametrize("sizes", [{"CHUNK": 400}, {"CHUNK": 1}, {"BLOCK": 90}, {"DRAWS": 1}, {"DRAWS": 130}])
+def test_what_is_held_at_a_time_changes_no_draw(monkeypatch, sizes):
+    rng = np.random.default_rng(0)
+    # Sums of whole numbers are exact in any order, so that every draw shows.
+    counts = [Statistic(rng.integers(1_000, size=(40, 3)), lambda s: s @ [1, 1_000, 1_000_000])] * 2
+    means = [Statistic.mean(rng.random(40)) for _ in range(4)]
+    whole = bootstrap(counts + means, resamples=101)
     # The package has the function of the same name in the module's place.
-    monkeypatch.setattr(importlib.import_module("metrics.bootstrap"), "CHUNK", 400)
-    assert np.array_equal(whole, bootstrap(statistics, resamples=101))
+    module = importlib.import_module("metrics.bootstrap")
+    for name, size in sizes.items():
+        monkeypatch.setattr(module, name, size)
+    again = bootstrap(counts + means, resamples=101)
+    assert np.array_equal(whole[:2], again[:2])
+    assert again == pytest.approx(whole, rel=EXACT)
+
+
+@pytest.mark.parametrize(
+    ("samples", "resamples", "statistics", "terms"),
+    [(300_000, 120, 1, 40), (40, 15_000, 1, 3_000), (40, 15_000, 600, 3), (3_000_000, 3, 1, 3)],
+)
+def test_memory_beyond_the_result_is_bounded(samples, resamples, statistics, terms):
+    """All draws of the first case, for example, are 288 MB, and its terms 96 MB."""
+    rng = np.random.default_rng(0)
+    given = [
+        Statistic(rng.integers(1_000, size=(samples, terms), dtype=np.int32), lambda s: s[..., 0])
+        for _ in range(statistics)
+    ]
+    tracemalloc.start()
+    try:
+        result = bootstrap(given, resamples)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak - result.nbytes <= 200e6
 
 
 def test_statistics_of_different_samples_are_refused():
@@ -122,6 +195,23 @@ def test_the_p_value_by_its_definition(pairs):
     expected = min(1, 2 * (min(not_above, not_below) + 1) / (len(pairs) + 1))
     first, second = np.array(pairs, dtype=float).T
     assert paired_p_value(first, second) == pytest.approx(expected)
+    several = np.stack([second, first, second + 1])
+    assert paired_p_value(first, several).tolist() == [paired_p_value(first, other) for other in several]
+    assert paired_p_value(first, several[:0]).shape == (0,)
+
+
+def test_the_order_of_a_sum_breaks_no_tie():
+    first = np.arange(1, 21) / 10
+    nearly = first * (1 + np.where(np.arange(20) % 3, 1e-15, -1e-15))
+    assert paired_p_value(first, nearly) == paired_p_value(first, first) == 1
+    assert paired_p_value(first, first * (1 + 1e-15)) == 1
+    assert paired_p_value(first, first * (1 + 1e-6)) < 0.1
+
+
+def test_what_is_no_number_is_not_significant():
+    first = np.arange(100.0)
+    assert paired_p_value(first, first + 1) < 0.05
+    assert paired_p_value(first, np.where(first < 50, first + 1, np.nan)) == 1
 
 
 def test_the_test_keeps_its_level():
