@@ -88,6 +88,9 @@ browser-test: setup ## test the page in a real browser (Debian: apt-get install 
 test-slow: setup ## run the tests that take longer
 	$(BIN)/python -m pytest -q -m slow
 
+test-cpus: setup ## run the numerical tests as on other processors (ARGS='--kind haswell --threads 1 tests/test_run.py')
+	$(BIN)/python -m tests.cpus $(ARGS)
+
 slurm-test: setup ## bring up a Slurm on this machine, sweep there, end jobs, compare the tables (needs root)
 	$(BIN)/python -m tests.slurm
 
@@ -99,4 +102,4 @@ clean: ## remove .venv, generated data and per-sample rows; tables stay
 	rm -rf .venv data/embedded results/*/cells results/*/report outputs multirun wandb .pytest_cache .ruff_cache *.egg-info
 
 .PHONY: help setup tables table1 table2 figure4 ablation report run sweep $(SWEEPS) finetune-movies \
-	models speed profile train-embedded test test-slow browser-test slurm-test lint clean
+	models speed profile train-embedded test test-slow test-cpus browser-test slurm-test lint clean

@@ -2,6 +2,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 import bench  # noqa: F401  first: it mends torchvision
 from bench.config import build, configuration
@@ -9,6 +10,18 @@ from bench.store import Cell
 
 # No test may depend on a network; read once, when huggingface_hub is first imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Tiny tensors gain nothing by more threads, and these change the order of adding; tests.cpus asks for them.
+if "OMP_NUM_THREADS" not in os.environ:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def one_thread():
+    """Compute with one thread in this process, as forked and started processes of the test do."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

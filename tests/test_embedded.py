@@ -16,6 +16,8 @@ import bench  # noqa: F401  (before timm: it mends torchvision)
 from bench.embedded import CHECKPOINTS, VIT, images, make, reviews
 from bench.errors import BenchError
 
+pytestmark = pytest.mark.numerical
+
 MEGABYTE = 1_000_000
 
 

@@ -13,6 +13,8 @@ from bench.sanity import conservation
 from methods.rules import PROPOSED
 from methods.tape import Tape
 
+pytestmark = pytest.mark.numerical
+
 ROLLED_UP = ("transformer attribution", "rollout")
 REFUSED = {  # by which methods, and why
     "timm cait_xxs24_224": (METHODS, "talking heads"),
@@ -23,7 +25,6 @@ REFUSED = {  # by which methods, and why
 }
 # LRP amplifies rounding most (methods.rules.DTYPE).
 TOLERANCE = {name: 1e-4 if name == "LRP" else 1e-6 for name in METHODS}
-torch.set_num_threads(1)
 
 
 def ids(family):

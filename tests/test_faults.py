@@ -1,4 +1,7 @@
-"""Whatever ends a run, and wherever: nothing half-written is trusted, no row is lost or counted twice."""
+"""Whatever ends a run, and wherever: nothing half-written is trusted, no row is lost or counted twice.
+
+Bytes are compared: on one machine, with one thread, and batches that are the same wherever a run goes on.
+"""
 
 import errno
 import json
@@ -30,6 +33,8 @@ from bench.shards import unfinished
 from bench.store import Cell
 from bench.tables import table
 from tests.tiny_images import WNIDS
+
+pytestmark = [pytest.mark.numerical, pytest.mark.usefixtures("one_thread")]
 
 OWN = ("segmentation", "method=rollout", "batch_size=1", "save_every=0")
 

@@ -14,6 +14,8 @@ from bench.tables import ABLATIONS
 from metrics import auc
 from tests.stored_rows import SAMPLES, perturbation, segmentation, token_f1
 
+pytestmark = pytest.mark.numerical
+
 
 def luminance(colour: str) -> float:
     channels = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255

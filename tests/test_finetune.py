@@ -19,6 +19,8 @@ from bench.models import TextModel
 from bench.models.pretrained import load_classifier, load_tokenizer
 from bench.training_state import State
 
+pytestmark = pytest.mark.numerical
+
 START = CHECKPOINTS / "bert_reviews"
 FRESH = "{hidden_size:16,num_hidden_layers:1,num_attention_heads:2,intermediate_size:32,"
 FRESH += "hidden_dropout_prob:0.2,attention_probs_dropout_prob:0.1}"
@@ -220,8 +222,9 @@ def killed(config, monkeypatch, place: str, count: int) -> None:
         ("write", 0),
     ],
 )
+@pytest.mark.usefixtures("one_thread")  # a process must not be forked beside others
 def test_killed_at_any_point_it_comes_to_the_same_end(configure, tmp_path, monkeypatch, place, count):
-    torch.set_num_threads(1)
+    """To the bit: same machine, same batches, same number of threads."""
     whole = configure(f"output={tmp_path / 'whole'}")
     expected = finetune(whole)
     config = configure()

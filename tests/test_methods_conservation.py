@@ -18,7 +18,7 @@ from methods.rules import OLDER, PROPOSED
 from methods.tape import Tape
 from tests.small_models import enlarged, make_bert, make_vit, rand, texts
 
-torch.set_num_threads(1)
+pytestmark = pytest.mark.numerical
 
 EPS = 1e-9
 BATCH = 4

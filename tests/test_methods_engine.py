@@ -16,7 +16,7 @@ from methods.rules import PROPOSED
 from methods.tape import Tape
 from tests.small_models import LENGTHS, TOKENS, Model, make_bert, texts
 
-torch.set_num_threads(1)
+pytestmark = pytest.mark.numerical
 
 METHODS = [TransformerAttribution(), RawAttention(), Rollout(), GradCAM(), LRP(), PartialLRP()]
 TEXT_METHODS = [

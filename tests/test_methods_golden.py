@@ -21,7 +21,7 @@ from methods import LRP, GradCAM, PartialLRP, RawAttention, Rollout, Transformer
 from methods.rules import PROPOSED
 from methods.tape import Tape
 
-torch.set_num_threads(1)
+pytestmark = pytest.mark.numerical
 
 HERE = Path(__file__).parent / "golden"
 FLOAT64, FLOAT32 = 1e-4, 1e-3

@@ -11,7 +11,7 @@ from methods.rules import PROPOSED
 from methods.tape import Tape
 from tests.small_models import IMAGES, make_bert, make_vit, texts
 
-torch.set_num_threads(1)
+pytestmark = pytest.mark.numerical
 
 BLOCKS, STEP = 3, 1e-4
 

@@ -14,8 +14,10 @@ from methods.rules import OLDER, PROPOSED
 from methods.tape import NoAttentionError, Tape
 from tests.small_models import TOKENS, WIDTH, Model, make_vit, rand
 
-torch.set_num_threads(1)
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+pytestmark = [
+    pytest.mark.numerical,
+    pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning"),
+]
 
 
 # --- calls in all their forms

@@ -1,9 +1,12 @@
 """The random map: random, and yet the same for the same sample."""
 
+import pytest
 import torch
 
 from methods import RandomMap
 from tests.small_models import IMAGES, LENGTHS, make_bert, make_vit, texts
+
+pytestmark = pytest.mark.numerical
 
 
 def of_images(images, seed=0):

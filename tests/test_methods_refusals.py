@@ -12,6 +12,7 @@ from tests.small_models import TOKENS, WIDTH, Model, make_vit
 ALL = [TransformerAttribution(start_layer=0), GradCAM(), RawAttention()]
 methods = pytest.mark.parametrize("method", ALL, ids=lambda m: type(m).__name__)
 pytestmark = [
+    pytest.mark.numerical,
     pytest.mark.filterwarnings("ignore:Using .torch.compile:UserWarning"),
     pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:.*quantiz:UserWarning"),

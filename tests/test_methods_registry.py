@@ -13,6 +13,8 @@ from methods.rules import OLDER, PROPOSED, safe_divide
 from methods.tape import Tape
 from tests.small_models import TOKENS, WIDTH, Model, make_vit, rand
 
+pytestmark = pytest.mark.numerical
+
 
 @pytest.fixture(autouse=True)
 def _no_rules_left_behind(monkeypatch):

@@ -15,7 +15,7 @@ from methods.rules import OLDER, PROPOSED, safe_divide
 from methods.tape import Tape
 from tests.small_models import TOKENS, WIDTH, Model, rand
 
-torch.set_num_threads(1)
+pytestmark = pytest.mark.numerical
 
 EPS = 1e-9
 SHAPES = [(3,), (2, 3), (2, 2, 3)]  # one sample of tokens, a batch, a batch with heads

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from metrics import Statistic, bootstrap, holm, interval, miou, paired_p_value
 
+pytestmark = pytest.mark.numerical
+
 EXACT = 1e-9  # relative; sums in another order, on whatever processor, differ by less
 
 

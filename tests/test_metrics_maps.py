@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from metrics import minmax, rank, upsample
 
+pytestmark = pytest.mark.numerical
+
 
 def slow_bilinear(patches, size):
     """Bilinear interpolation with pixel centres at (i + ½) / scale − ½, borders repeated."""

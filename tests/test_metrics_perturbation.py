@@ -11,6 +11,8 @@ from sklearn.metrics import auc as sklearn_auc
 
 from metrics import accuracy_curve, auc, rank, removed
 
+pytestmark = pytest.mark.numerical
+
 FRACTIONS = [i / 10 for i in range(10)]
 
 

@@ -13,6 +13,8 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from metrics import precision_recall_f1, token_counts, token_f1, top_k
 
+pytestmark = pytest.mark.numerical
+
 GOLDEN = Path(__file__).parent / "golden"
 REFERENCE = json.loads((GOLDEN / "token_f1.json").read_text())["scores"]
 # Per document of the movies test split: its name, number of words and merged rationale spans [start, end).

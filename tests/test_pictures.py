@@ -20,6 +20,8 @@ from bench.pictures import (
     words_html,
 )
 
+pytestmark = pytest.mark.numerical
+
 EVERYBODY = np.eye(3)
 STEPS = np.linspace(0, 1, 101)
 SIGNED = Scale(-1, 1)

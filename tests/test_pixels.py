@@ -16,6 +16,8 @@ from bench.config import build
 from bench.images import ImageSettings
 from bench.models import ImageModel
 
+pytestmark = pytest.mark.numerical
+
 SIGMA = 2.0
 
 

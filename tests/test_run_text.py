@@ -20,6 +20,8 @@ from bench.tasks.token_f1 import word_scores
 from tests.stored_rows import kept
 from tests.tiny_texts import DOCUMENTS, PIECES, write
 
+pytestmark = pytest.mark.numerical
+
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):

@@ -16,6 +16,8 @@ from methods.rules import OLDER, PROPOSED
 from tests.small_models import TOKENS, Model
 from tests.stored_rows import perturbation
 
+pytestmark = pytest.mark.numerical
+
 
 def found(method, vit, images, thorough=True):
     checked = Checked(method, thorough)

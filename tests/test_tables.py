@@ -18,6 +18,8 @@ from bench.store import Cell
 from bench.tables import table
 from tests.stored_rows import SAMPLES, perturbation, segmentation, token_f1
 
+pytestmark = pytest.mark.numerical
+
 
 def test_segmentation_shows_both_numbers_with_their_origin(keep):
     rows = segmentation()

@@ -13,6 +13,8 @@ from bench.store import Cell
 from bench.tables import ABLATIONS, ablation, main, table
 from tests.stored_rows import SAMPLES, perturbation, segmentation, token_f1
 
+pytestmark = pytest.mark.numerical
+
 
 def test_a_table_of_two_protocols_is_refused(keep):
     paper, clean = keep("rollout", segmentation()), keep("lrp", segmentation(), "protocol=clean")
