@@ -1,10 +1,15 @@
-"""Several classes of one sample explained together."""
+"""Several classes of one sample explained together.
+
+Equal to the bit on one machine: for each class the same operations run on tensors of the same shapes.
+"""
 
 import pytest
 import torch
 
 from methods import LRP, GradCAM, PartialLRP, RandomMap, RawAttention, Rollout, TransformerAttribution
 from tests.small_models import make_bert
+
+pytestmark = pytest.mark.numerical
 
 METHODS = [TransformerAttribution(), LRP(), PartialLRP(), GradCAM(), RawAttention(), Rollout(), RandomMap()]
 CLASSES = torch.tensor([[1, 0, 2], [2, 2, 1]])

@@ -22,6 +22,8 @@ from metrics import (
     upsample,
 )
 
+pytestmark = pytest.mark.numerical
+
 GOLDEN = Path(__file__).parent / "golden"
 
 
@@ -141,8 +143,9 @@ def test_a_batch_scores_what_its_images_score_alone(reference, scored):
         maps = minmax(upsample(relevance[i : i + 1], (224, 224)))
         alone = segmentation_counts(foreground(maps), masks[i : i + 1])
         assert all(a[0].equal(b[i]) for a, b in zip(alone, counts, strict=True))
+        # Interpolated in another shape, pixels that nearly tie may change places.
         assert average_precision(maps, masks[i : i + 1]).item() == pytest.approx(
-            precisions[i].item(), abs=1e-12
+            precisions[i].item(), abs=1e-6
         )
 
 

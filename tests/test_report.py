@@ -30,6 +30,8 @@ from metrics import average_precision
 from tests.small_report import METHODS, overrides
 from tests.stored_rows import perturbation, segmentation, token_f1
 
+pytestmark = pytest.mark.numerical
+
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 SVG_LEAVES = {"path", "use"}
 
@@ -226,7 +228,9 @@ def test_the_maps_shown_are_the_maps_that_were_scored(small):
             assert seen.classes[0] == rows.loc[sample.id, "explained_class"]
             relevance = torch.from_numpy(explainer.relevance(label, seen, seen.classes[0]))
             ours = average_precision(relevance[None], sample.mask[None]).item()
-            assert ours == pytest.approx(rows.loc[sample.id, "average_precision"], abs=1e-9)
+            # One map at a time here and a batch of them there: they differ in the last bits, those of GradCAM
+            # in the last bits of float32, and pixels that nearly tie change places.
+            assert ours == pytest.approx(rows.loc[sample.id, "average_precision"], abs=1e-5)
 
 
 def test_the_words_shown_are_the_words_that_were_scored(small):

@@ -1,4 +1,7 @@
-"""A cell in shards is the cell in one piece; what does not fit together is named."""
+"""A cell in shards is the cell in one piece; what does not fit together is named.
+
+Bytes are compared: shards leave batches whole, so on one machine all shapes are those of the undivided cell.
+"""
 
 import itertools
 import json
@@ -18,6 +21,8 @@ from bench.run import run
 from bench.shards import Cut, Work, unfinished
 from bench.store import Cell
 from bench.tables import main, table
+
+pytestmark = pytest.mark.numerical
 
 
 def rows_file(config) -> bytes:
