@@ -5,6 +5,7 @@ import re
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 from PIL import Image
 
@@ -14,6 +15,9 @@ from bench.errors import BenchError
 
 SUFFIXES = {".jpeg", ".jpg", ".png"}
 FORMATS = ("JPEG", "PNG")  # whatever a file is called; for some of its formats Pillow starts other programs
+SIXTEEN_BITS = {"I", "I;16", "I;16B", "I;16L", "I;16N"}  # names of Pillow for greyscale; they vary by version
+OTHER_DEPTHS = {"L;2", "L;4", "RGB;16B"}
+EIGHT_BITS = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}
 
 
 class ImageNet:
@@ -139,16 +143,55 @@ class HuggingFaceImages:
 def decode_rgb(source: bytes | str | Path, name: str) -> Image.Image:
     """Decode an image file, or its content; greyscale and CMYK (ImageNet has both) become RGB.
 
+    Images of 16 bits, grey or in colour, keep their upper 8.
+
     Raises:
-        BenchError: it is no image, or a damaged one; the message starts with ``name``.
+        BenchError: it is no image, a damaged one, or one that has no colours of its own because parts of it
+            are transparent; the message starts with ``name``.
     """
     try:
         with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
-            return image.convert("RGB")
+            return _to_rgb(image)
+    except _Transparent as error:
+        raise BenchError(
+            f"{name}: parts of it are transparent, so its colours depend on what lies behind; expected an "
+            "opaque image. Put it on a background and save it without transparency."
+        ) from error
     except Exception as error:  # Pillow's decoders meet damage with errors of many kinds
         raise BenchError(
             f"{name}: cannot be decoded ({error}); expected a complete JPEG or PNG. Copy the file again."
         ) from error
+
+
+class _Transparent(Exception):
+    pass
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """The colours of an image in any mode in which Pillow opens JPEG and PNG.
+
+    Raises:
+        _Transparent: some of its pixels are not opaque.
+        ValueError: the mode has no certain meaning here.
+    """
+    # A colour named transparent is compared at the depth of the file, which Pillow has changed by then.
+    if "transparency" in image.info and image.tile and image.tile[0][3] in OTHER_DEPTHS:
+        raise _Transparent
+    if image.mode in SIXTEEN_BITS:
+        # Pillow's own conversion cuts at 255 instead, and leaves an X-ray white.
+        grey = np.asarray(image)
+        if grey.min() < 0 or grey.max() > 65535:
+            raise ValueError(f"grey values from {grey.min()} to {grey.max()}, more than 16 bits")
+        if (grey == image.info.get("transparency", -1)).any():
+            raise _Transparent
+        return Image.fromarray((grey >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode not in EIGHT_BITS:
+        raise ValueError(f"its mode is {image.mode}")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        if image.getextrema()[3][0] < 255:
+            raise _Transparent
+    return image.convert("RGB")
 
 
 def read_classes(folder: Path) -> list[str]:
