@@ -25,6 +25,7 @@ class Rows(Protocol):
     """A table whose rows are read one by one, with nothing in them decoded."""
 
     features: dict[str, Any]  # of `datasets`, by column
+    files: list[Path]  # that hold the rows; empty where they are in memory alone
 
     def __len__(self) -> int: ...
 
@@ -129,6 +130,7 @@ class ArrowRows:
 
     def __init__(self, dataset) -> None:
         self.features = dataset.features
+        self.files = [Path(entry["filename"]) for entry in dataset.cache_files]
         self._dataset = dataset.with_format("arrow")
 
     def __len__(self) -> int:
@@ -148,6 +150,7 @@ class ParquetRows:
     def __init__(self, files: list[Path]) -> None:
         import datasets
 
+        self.files = files
         self._groups: list[tuple[Path, int]] = []
         self.features = datasets.Features.from_arrow_schema(pq.read_schema(files[0]))
         lengths = []

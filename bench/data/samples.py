@@ -30,12 +30,15 @@ class TextSample:
 
     Attributes:
         id: unique within the data set and stable.
-        words: the document's whitespace tokens.
-        label: 0 = NEG, 1 = POS.
-        rationale: (len(words),) bool, True on marked words.
+        words: the document's words, after those of the query if there is one.
+        label: an index into the data set's ``classes``, or None where it has none.
+        rationale: (len(words),) bool, True on marked words; False on all words of the query.
+        query_words: how many of the first words are the query, a question or claim about the document. They
+            are read like the others, but annotators could not mark them.
     """
 
     id: str
     words: list[str]
-    label: int
+    label: int | None
     rationale: np.ndarray
+    query_words: int = 0
