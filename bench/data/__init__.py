@@ -4,7 +4,7 @@ from bench.data.eraser import Eraser
 from bench.data.imagenet import HuggingFaceImages, ImageNet
 from bench.data.imagenet_segmentation import ImageNetSegmentation
 from bench.data.movies import Movies
-from bench.data.samples import ImageSample, TextSample
+from bench.data.samples import ImageSample, Limited, TextSample
 
 __all__ = [
     "Eraser",
@@ -12,6 +12,7 @@ __all__ = [
     "ImageNet",
     "ImageNetSegmentation",
     "ImageSample",
+    "Limited",
     "Movies",
     "TextSample",
 ]

@@ -4,6 +4,7 @@ import json
 import re
 from io import BytesIO
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -34,29 +35,33 @@ class ImageNet:
         ids: one per sample.
         labels: one per sample.
         classes: wnid of each label.
+        files: the image of each sample.
 
     Raises:
         BenchError: a folder is missing, empty or no class; on access, a file cannot be decoded.
     """
 
+    version: ClassVar[int] = 1
+    one_file_per_sample: ClassVar[bool] = True
+
     def __init__(self, path: str | Path, split: str = "val") -> None:
         folder = Path(path) / split
         self.classes = read_classes(Path(path))
-        self._files = sorted(
+        self.files = sorted(
             _list_images(folder, set(self.classes)), key=lambda file: (file.name, file.parent)
         )
 
         rank = {wnid: label for label, wnid in enumerate(self.classes)}
-        self.labels = [rank[file.parent.name] for file in self._files]
-        self.ids = [file.stem for file in self._files]
+        self.labels = [rank[file.parent.name] for file in self.files]
+        self.ids = [file.stem for file in self.files]
         if len(set(self.ids)) < len(self.ids):
-            self.ids = [f"{file.parent.name}/{file.name}" for file in self._files]
+            self.ids = [f"{file.parent.name}/{file.name}" for file in self.files]
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __getitem__(self, index: int) -> ImageSample:
-        file = self._files[index]
+        file = self.files[index]
         return ImageSample(self.ids[index], decode_rgb(file, str(file)), self.labels[index], mask=None)
 
 
@@ -78,12 +83,15 @@ class HuggingFaceImages:
     Samples keep the order of the rows. Their ids are the images' file names without suffix and without the
     wnid that the hub appends to them, or ``<split>_<row>`` where those are missing or not unique.
 
-    Attributes: as in :class:`ImageNet`.
+    Attributes: as in :class:`ImageNet`, but ``files`` are those of the table, then the images that it names
+    and does not hold; these alone where it holds none ("imagefolder", whose table would name the folder).
 
     Raises:
         BenchError: nothing readable at ``path``, no such split or column, labels that are no classes; on
             access, an image cannot be decoded.
     """
+
+    version: ClassVar[int] = 1
 
     def __init__(self, path: str | Path, split: str = "validation", data_files: str | None = None) -> None:
         self._source = f"{path} (split {split})"
@@ -91,21 +99,30 @@ class HuggingFaceImages:
         self.classes = read_classes(Path(path) if Path(path).is_dir() else Path(path).parent)
         self.labels = self._ranked(self._rows.column("label"))
 
-        names = [re.sub(r"_n\d{8}$", "", Path(file or "").stem) for file in self._paths()]
+        paths, outside = self._paths()
+        self.one_file_per_sample = len(outside) == len(paths)
+        if self.one_file_per_sample:
+            self.files = outside
+        else:
+            self.files = [*self._rows.files, *outside] if self._rows.files else []
+
+        names = [re.sub(r"_n\d{8}$", "", Path(file or "").stem) for file in paths]
         unique = all(names) and len(set(names)) == len(names)
         self.ids = names if unique else [f"{split}_{row:08d}" for row in range(len(names))]
 
-    def _paths(self) -> list[str | None]:
+    def _paths(self) -> tuple[list[str | None], list[Path]]:
+        """The images' names, and the files of those that the table does not hold."""
         try:
             paths = self._rows.column("image.path")
             if not all(path is None or isinstance(path, str) for path in paths):
                 raise TypeError("a path is no text")
+            outside = [Path(paths[row]) for row in self._rows.nulls("image.bytes") if paths[row]]
         except (LookupError, TypeError, ValueError, pa.ArrowException) as error:
             raise BenchError(
                 f"{self._source}: column 'image' is {self._rows.features['image']}; expected a struct of "
                 "bytes and path. Write it with datasets.Image()."
             ) from error
-        return paths
+        return paths, outside
 
     def _ranked(self, stored: list[int]) -> list[int]:
         """The stored label numbers as places among all classes."""
@@ -132,7 +149,7 @@ class HuggingFaceImages:
     def __getitem__(self, index: int) -> ImageSample:
         row = range(len(self))[index]
         cell = self._rows[row]["image"] or {}
-        source = cell.get("bytes") or cell.get("path")
+        source = cell.get("path") if cell.get("bytes") is None else cell["bytes"]
         if not source:
             raise BenchError(f"{self._source}: row {row} has no image. Download the data set again.")
         # `datasets` would decode too, but turns images by their EXIF tag, which the folder reader does not.
