@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 import tarfile
 
 import numpy as np
@@ -117,6 +118,46 @@ def test_classes_in_an_order_of_ones_own_and_without_the_query(folder):
     assert dataset[0].words[:2] == ["Rain", "falls"]
     assert dataset[0].query_words == 0
     assert marked(dataset[0]) == ["Rain", "It", "is", "water"]
+
+
+def gather(folder, documents=DOCUMENTS, more=""):
+    """Write the documents into one file in the place of the folder."""
+    shutil.rmtree(folder / "docs")
+    lines = [json.dumps({"docid": name, "document": text}) + "\n" for name, text in documents.items()]
+    (folder / "docs.jsonl").write_text("".join(lines) + more)
+    return folder
+
+
+def test_documents_in_one_file_are_the_same(folder, tmp_path):
+    expected = [(s.id, s.words, s.label, s.rationale.tolist()) for s in Eraser(folder, "val")]
+    gathered = Eraser(gather(folder), "val")
+    assert gathered.files == [folder / "val.jsonl", folder / "docs.jsonl"]
+    with tarfile.open(tmp_path / "claims.tar", "w") as tar:
+        tar.add(folder, "claims")
+    for dataset in (gathered, Eraser(tmp_path / "claims.tar", "val"), pickle.loads(pickle.dumps(gathered))):
+        assert [(s.id, s.words, s.label, s.rationale.tolist()) for s in dataset] == expected
+    assert b"winter" not in pickle.dumps(gathered)
+
+
+GATHERED = {
+    "missing": ({"rain": DOCUMENTS["rain"]}, "", "docs.jsonl, docid snow is missing.* line 2 needs it"),
+    "empty": (DOCUMENTS | {"snow": " \n"}, "", "docs.jsonl, docid snow is empty"),
+    "cut": (DOCUMENTS, '{"docid": ', "docs.jsonl, line 4: JSONDecodeError"),
+    "no text": (DOCUMENTS | {"snow": 5}, "", "docs.jsonl, line 2: .*snow is no text"),
+    "twice": (DOCUMENTS, '{"docid": "rain", "document": ""}', "docs.jsonl, line 4: .*there twice"),
+    "a list": (DOCUMENTS, "[1]", "docs.jsonl, line 4: TypeError"),
+}
+
+
+@pytest.mark.parametrize(("documents", "more", "expected"), GATHERED.values(), ids=GATHERED)
+def test_damaged_documents_in_one_file(folder, documents, more, expected):
+    with refused(rf"claims: {expected}"):
+        read_all(Eraser(gather(folder, documents, more), "val"))
+
+
+def test_the_file_of_documents_is_no_split(folder):
+    with refused(r"test\.jsonl: missing.*the splits there are \['val\.jsonl'\]"):
+        Eraser(gather(folder), "test")
 
 
 def test_files_are_the_split_and_its_documents_or_the_archive(path, folder):

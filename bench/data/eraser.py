@@ -6,14 +6,18 @@
 annotation_id       unique in the split; text or an integer
 classification      the name of a class
 query               a question or claim that the documents answer; may be missing or null
-docids              the documents ``docs/<docid>`` to read; may be missing or null
+docids              the documents to read; may be missing or null
 evidences           groups of spans: ``docid``, ``start_token`` inclusive, ``end_token`` exclusive,
                     and optionally their ``text``; a span counts the words of its document
 ==================  ==================================================================================
+
+A document is the file ``docs/<docid>``; sets of many short ones have ``docs.jsonl`` in the place of the
+folder, with a ``docid`` and a ``document`` a line.
 """
 
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, NamedTuple
 
@@ -22,6 +26,8 @@ import numpy as np
 from bench.data.samples import TextSample
 from bench.data.text_files import Archive, Folder, lines_of, words_of
 from bench.errors import BenchError
+
+GATHERED = "docs.jsonl"
 
 
 class Span(NamedTuple):
@@ -48,7 +54,7 @@ class Eraser:
     """The annotations of one split and their documents, cut into words as ERASER counts them.
 
     Args:
-        path: the folder with ``<split>.jsonl`` and ``docs/<docid>``, or a tar archive of it, which is read in
+        path: the folder with ``<split>.jsonl`` and the documents, or a tar archive of it, which is read in
             place and kept in memory.
         split: such as ``train``, ``val`` or ``test``.
         classes: the names of the classes in the order of the labels. By default those of this split in
@@ -91,7 +97,7 @@ class Eraser:
             lines = lines_of(files.read(f"{split}.jsonl"))
         except (KeyError, ValueError) as error:
             raise BenchError(
-                f"{self._split}: missing or not UTF-8 text; the splits there are {files.splits() or 'none'}. "
+                f"{self._split}: missing or not UTF-8 text; the splits there are {self._splits() or 'none'}. "
                 "Set split to one of them, or download the data again."
             ) from error
         known = None if classes is None else tuple(classes)
@@ -111,8 +117,9 @@ class Eraser:
                 "ones. Give all classes of the data set as dataset.classes=[...]."
             )
         self.labels = [self.classes.index(annotation.classification) for annotation in self.annotations]
-        documents = dict.fromkeys(name for a in self.annotations for name in a.documents)
-        self.files = files.files([f"{split}.jsonl", *(f"docs/{name}" for name in documents)])
+        self._gathers = GATHERED in files.jsonl()
+        named = dict.fromkeys(f"docs/{name}" for a in self.annotations for name in a.documents)
+        self.files = files.files([f"{split}.jsonl", *([GATHERED] if self._gathers else named)])
 
     def _parse(self, line: str, number: int, classes: tuple[str, ...] | None) -> Annotation:
         try:
@@ -128,6 +135,9 @@ class Eraser:
                 "Mend the line, or download the file again."
             ) from error
         return annotation
+
+    def _splits(self) -> list[str]:
+        return [name for name in self._files.jsonl() if name != GATHERED]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -151,18 +161,43 @@ class Eraser:
         return TextSample(annotation.id, words, self.labels[index], rationale, query_words=asked)
 
     def _document(self, name: str, line: int) -> list[str]:
+        where = f"{GATHERED}, docid {name}" if self._gathers else f"docs/{name}"
         try:
-            text = self._files.read(f"docs/{name}")
+            text = self._gathered[name] if self._gathers else self._files.read(f"docs/{name}")
             if "\0" in text:
                 raise ValueError("a null character, as in UTF-16")
         except (KeyError, ValueError) as error:
             raise BenchError(
-                f"{self._files.path}: docs/{name} is missing or not UTF-8 text; {self._split}, line {line} "
+                f"{self._files.path}: {where} is missing or not UTF-8 text; {self._split}, line {line} "
                 "needs it. Put the document there, or download the data again."
             ) from error
         if not (words := words_of(text)):
-            raise BenchError(f"{self._files.path}: docs/{name} is empty. Download the data again.")
+            raise BenchError(f"{self._files.path}: {where} is empty. Download the data again.")
         return words
+
+    @cached_property
+    def _gathered(self) -> dict[str, str]:
+        """The documents of one file by name; read once per process."""
+        documents: dict[str, str] = {}
+        where = f"{self._files.path}: {GATHERED}"
+        try:
+            for number, line in enumerate(lines_of(self._files.read(GATHERED)), start=1):
+                if line.strip():
+                    where = f"{self._files.path}: {GATHERED}, line {number}"
+                    record = json.loads(line)
+                    name, text = _name(record["docid"]), record["document"]
+                    if not isinstance(text, str) or name in documents:
+                        raise ValueError(f"document {name} is no text, or there twice")
+                    documents[name] = text
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            raise BenchError(
+                f"{where}: {error!r}; expected a JSON object with a docid of its own and the text of the "
+                "document. Mend the line, or download the file again."
+            ) from error
+        return documents
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_gathered"}
 
     def _check(self, span: Span, words: list[str], line: int) -> None:
         where = f"{self._split}, line {line}: span {span.start} to {span.end}"

@@ -50,7 +50,8 @@ class Folder:
         except OSError as error:
             raise KeyError(name) from error
 
-    def splits(self) -> list[str]:
+    def jsonl(self) -> list[str]:
+        """The names of the files of annotations."""
         return sorted(file.name for file in self.path.glob("*.jsonl"))
 
     def files(self, names: list[str]) -> list[Path]:
@@ -72,7 +73,8 @@ class Archive:
         """Raises as :meth:`Folder.read`."""
         return self._files[name].decode(ENCODING)
 
-    def splits(self) -> list[str]:
+    def jsonl(self) -> list[str]:
+        """The names of the files of annotations."""
         return sorted(name for name in self._files if name.endswith(".jsonl") and "/" not in name)
 
     def files(self, names: list[str]) -> list[Path]:
