@@ -18,7 +18,7 @@ from bench.errors import BenchError
 DOCUMENTS = {
     "negR_900.txt": "a dull film .\nthe plot is a dull mess , a dull film indeed",
     "posR_901.txt": "what a joy !\n  every  frame is a joy",
-    "posR_902.txt": "café scenes shine \u2028 throughout",
+    "posR_902.txt": "café scenes shine\u2028 throughout",
 }
 SPANS = {  # groups of spans; the second document has an empty span, as some of the published ones
     "negR_900.txt": [[(1, 3), (5, 6)], [(11, 14)]],
@@ -28,8 +28,13 @@ SPANS = {  # groups of spans; the second document has an empty span, as some of 
 RATIONALES = {"negR_900.txt": [1, 2, 5, 11, 12, 13], "posR_901.txt": [2, 7, 8], "posR_902.txt": []}
 
 
+def words_in(text: str) -> list[str]:
+    """U+2028 is white space to Python, but separates no words in ERASER."""
+    return [word for word in text.replace("\n", " ").split(" ") if word]
+
+
 def record(name: str) -> dict:
-    words = DOCUMENTS[name].split()
+    words = words_in(DOCUMENTS[name])
     return {
         "annotation_id": name,
         "classification": name[:3].upper(),
@@ -85,7 +90,7 @@ def contents(dataset) -> dict[str, tuple]:
 
 
 EXPECTED = {
-    name: (tuple(text.split()), int(name.startswith("pos")), tuple(RATIONALES[name]))
+    name: (tuple(words_in(text)), int(name.startswith("pos")), tuple(RATIONALES[name]))
     for name, text in DOCUMENTS.items()
 }
 

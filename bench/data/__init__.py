@@ -1,15 +1,18 @@
 """Readers of the real data formats: lazy, map-style, picklable; each lists its ``ids`` without decoding."""
 
+from bench.data.eraser import Eraser
 from bench.data.imagenet import HuggingFaceImages, ImageNet
 from bench.data.imagenet_segmentation import ImageNetSegmentation
 from bench.data.movies import Movies
-from bench.data.samples import ImageSample, TextSample
+from bench.data.samples import ImageSample, Limited, TextSample
 
 __all__ = [
+    "Eraser",
     "HuggingFaceImages",
     "ImageNet",
     "ImageNetSegmentation",
     "ImageSample",
+    "Limited",
     "Movies",
     "TextSample",
 ]

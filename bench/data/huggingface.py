@@ -25,6 +25,7 @@ class Rows(Protocol):
     """A table whose rows are read one by one, with nothing in them decoded."""
 
     features: dict[str, Any]  # of `datasets`, by column
+    files: list[Path]  # that hold the rows; empty where they are in memory alone
 
     def __len__(self) -> int: ...
 
@@ -32,6 +33,9 @@ class Rows(Protocol):
 
     def column(self, name: str) -> list[Any]:
         """A column, or a field of a column of structs (``image.path``)."""
+
+    def nulls(self, name: str) -> list[int]:
+        """The rows in which such a column is null; its values are not read, as far as that is possible."""
 
 
 def open_rows(path: str | Path, split: str, required: tuple[str, ...], data_files: str | None = None) -> Rows:
@@ -129,6 +133,7 @@ class ArrowRows:
 
     def __init__(self, dataset) -> None:
         self.features = dataset.features
+        self.files = [Path(entry["filename"]) for entry in dataset.cache_files]
         self._dataset = dataset.with_format("arrow")
 
     def __len__(self) -> int:
@@ -141,6 +146,10 @@ class ArrowRows:
         column, *fields = name.split(".")
         return reduce(pc.struct_field, fields, self._dataset[:][column]).to_pylist()
 
+    def nulls(self, name: str) -> list[int]:
+        column, *fields = name.split(".")
+        return _true(pc.is_null(reduce(pc.struct_field, fields, self._dataset[:][column])))
+
 
 class ParquetRows:
     """Parquet files as one table, read in place: the row group of the last row that was asked for is kept."""
@@ -148,6 +157,7 @@ class ParquetRows:
     def __init__(self, files: list[Path]) -> None:
         import datasets
 
+        self.files = files
         self._groups: list[tuple[Path, int]] = []
         self.features = datasets.Features.from_arrow_schema(pq.read_schema(files[0]))
         lengths = []
@@ -180,6 +190,20 @@ class ParquetRows:
         tables = (self._read(number, [name]) for number in range(len(self._groups)))
         return [value for t in tables for value in reduce(pc.struct_field, fields, t[column]).to_pylist()]
 
+    def nulls(self, name: str) -> list[int]:
+        column, *fields = name.split(".")
+        rows: list[int] = []
+        for number, (path, group) in enumerate(self._groups):
+            stored = pq.read_metadata(path).row_group(group)
+            columns = (stored.column(place) for place in range(stored.num_columns))
+            counts = [c.statistics.null_count for c in columns if c.path_in_schema == name and c.statistics]
+            if counts == [0]:
+                continue
+            table = self._read(number, [name])
+            empty = _true(pc.is_null(reduce(pc.struct_field, fields, table[column])))
+            rows += [self._starts[number] + row for row in empty]
+        return rows
+
     def _read(self, number: int, columns: list[str] | None = None) -> pa.Table:
         path, group = self._groups[number]
         rows = self._starts[number + 1] - self._starts[number]
@@ -197,3 +221,7 @@ class ParquetRows:
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_kept": None}
+
+
+def _true(values: pa.ChunkedArray) -> list[int]:
+    return [place for place, value in enumerate(values.to_pylist()) if value]

@@ -4,7 +4,9 @@ import json
 import re
 from io import BytesIO
 from pathlib import Path
+from typing import ClassVar
 
+import numpy as np
 import pyarrow as pa
 from PIL import Image
 
@@ -14,6 +16,9 @@ from bench.errors import BenchError
 
 SUFFIXES = {".jpeg", ".jpg", ".png"}
 FORMATS = ("JPEG", "PNG")  # whatever a file is called; for some of its formats Pillow starts other programs
+SIXTEEN_BITS = {"I", "I;16", "I;16B", "I;16L", "I;16N"}  # names of Pillow for greyscale; they vary by version
+OTHER_DEPTHS = {"L;2", "L;4", "RGB;16B"}
+EIGHT_BITS = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}
 
 
 class ImageNet:
@@ -30,29 +35,33 @@ class ImageNet:
         ids: one per sample.
         labels: one per sample.
         classes: wnid of each label.
+        files: the image of each sample.
 
     Raises:
         BenchError: a folder is missing, empty or no class; on access, a file cannot be decoded.
     """
 
+    version: ClassVar[int] = 1
+    one_file_per_sample: ClassVar[bool] = True
+
     def __init__(self, path: str | Path, split: str = "val") -> None:
         folder = Path(path) / split
         self.classes = read_classes(Path(path))
-        self._files = sorted(
+        self.files = sorted(
             _list_images(folder, set(self.classes)), key=lambda file: (file.name, file.parent)
         )
 
         rank = {wnid: label for label, wnid in enumerate(self.classes)}
-        self.labels = [rank[file.parent.name] for file in self._files]
-        self.ids = [file.stem for file in self._files]
+        self.labels = [rank[file.parent.name] for file in self.files]
+        self.ids = [file.stem for file in self.files]
         if len(set(self.ids)) < len(self.ids):
-            self.ids = [f"{file.parent.name}/{file.name}" for file in self._files]
+            self.ids = [f"{file.parent.name}/{file.name}" for file in self.files]
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __getitem__(self, index: int) -> ImageSample:
-        file = self._files[index]
+        file = self.files[index]
         return ImageSample(self.ids[index], decode_rgb(file, str(file)), self.labels[index], mask=None)
 
 
@@ -74,12 +83,15 @@ class HuggingFaceImages:
     Samples keep the order of the rows. Their ids are the images' file names without suffix and without the
     wnid that the hub appends to them, or ``<split>_<row>`` where those are missing or not unique.
 
-    Attributes: as in :class:`ImageNet`.
+    Attributes: as in :class:`ImageNet`, but ``files`` are those of the table, then the images that it names
+    and does not hold; these alone where it holds none ("imagefolder", whose table would name the folder).
 
     Raises:
         BenchError: nothing readable at ``path``, no such split or column, labels that are no classes; on
             access, an image cannot be decoded.
     """
+
+    version: ClassVar[int] = 1
 
     def __init__(self, path: str | Path, split: str = "validation", data_files: str | None = None) -> None:
         self._source = f"{path} (split {split})"
@@ -87,21 +99,30 @@ class HuggingFaceImages:
         self.classes = read_classes(Path(path) if Path(path).is_dir() else Path(path).parent)
         self.labels = self._ranked(self._rows.column("label"))
 
-        names = [re.sub(r"_n\d{8}$", "", Path(file or "").stem) for file in self._paths()]
+        paths, outside = self._paths()
+        self.one_file_per_sample = len(outside) == len(paths)
+        if self.one_file_per_sample:
+            self.files = outside
+        else:
+            self.files = [*self._rows.files, *outside] if self._rows.files else []
+
+        names = [re.sub(r"_n\d{8}$", "", Path(file or "").stem) for file in paths]
         unique = all(names) and len(set(names)) == len(names)
         self.ids = names if unique else [f"{split}_{row:08d}" for row in range(len(names))]
 
-    def _paths(self) -> list[str | None]:
+    def _paths(self) -> tuple[list[str | None], list[Path]]:
+        """The images' names, and the files of those that the table does not hold."""
         try:
             paths = self._rows.column("image.path")
             if not all(path is None or isinstance(path, str) for path in paths):
                 raise TypeError("a path is no text")
+            outside = [Path(paths[row]) for row in self._rows.nulls("image.bytes") if paths[row]]
         except (LookupError, TypeError, ValueError, pa.ArrowException) as error:
             raise BenchError(
                 f"{self._source}: column 'image' is {self._rows.features['image']}; expected a struct of "
                 "bytes and path. Write it with datasets.Image()."
             ) from error
-        return paths
+        return paths, outside
 
     def _ranked(self, stored: list[int]) -> list[int]:
         """The stored label numbers as places among all classes."""
@@ -128,7 +149,7 @@ class HuggingFaceImages:
     def __getitem__(self, index: int) -> ImageSample:
         row = range(len(self))[index]
         cell = self._rows[row]["image"] or {}
-        source = cell.get("bytes") or cell.get("path")
+        source = cell.get("path") if cell.get("bytes") is None else cell["bytes"]
         if not source:
             raise BenchError(f"{self._source}: row {row} has no image. Download the data set again.")
         # `datasets` would decode too, but turns images by their EXIF tag, which the folder reader does not.
@@ -139,16 +160,55 @@ class HuggingFaceImages:
 def decode_rgb(source: bytes | str | Path, name: str) -> Image.Image:
     """Decode an image file, or its content; greyscale and CMYK (ImageNet has both) become RGB.
 
+    Images of 16 bits, grey or in colour, keep their upper 8.
+
     Raises:
-        BenchError: it is no image, or a damaged one; the message starts with ``name``.
+        BenchError: it is no image, a damaged one, or one that has no colours of its own because parts of it
+            are transparent; the message starts with ``name``.
     """
     try:
         with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
-            return image.convert("RGB")
+            return _to_rgb(image)
+    except _Transparent as error:
+        raise BenchError(
+            f"{name}: parts of it are transparent, so its colours depend on what lies behind; expected an "
+            "opaque image. Put it on a background and save it without transparency."
+        ) from error
     except Exception as error:  # Pillow's decoders meet damage with errors of many kinds
         raise BenchError(
             f"{name}: cannot be decoded ({error}); expected a complete JPEG or PNG. Copy the file again."
         ) from error
+
+
+class _Transparent(Exception):
+    pass
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """The colours of an image in any mode in which Pillow opens JPEG and PNG.
+
+    Raises:
+        _Transparent: some of its pixels are not opaque.
+        ValueError: the mode has no certain meaning here.
+    """
+    # A colour named transparent is compared at the depth of the file, which Pillow has changed by then.
+    if "transparency" in image.info and image.tile and image.tile[0][3] in OTHER_DEPTHS:
+        raise _Transparent
+    if image.mode in SIXTEEN_BITS:
+        # Pillow's own conversion cuts at 255 instead, and leaves an X-ray white.
+        grey = np.asarray(image)
+        if grey.min() < 0 or grey.max() > 65535:
+            raise ValueError(f"grey values from {grey.min()} to {grey.max()}, more than 16 bits")
+        if (grey == image.info.get("transparency", -1)).any():
+            raise _Transparent
+        return Image.fromarray((grey >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode not in EIGHT_BITS:
+        raise ValueError(f"its mode is {image.mode}")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        if image.getextrema()[3][0] < 255:
+            raise _Transparent
+    return image.convert("RGB")
 
 
 def read_classes(folder: Path) -> list[str]:

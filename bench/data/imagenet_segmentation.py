@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import ClassVar
 
 import h5py
 import numpy as np
@@ -23,11 +24,14 @@ class ImageNetSegmentation:
     fields of ``/value`` are ignored. Samples keep the order of the file; their ids are ``gtsegs_0000`` and so
     on, because the file names nothing. Their label is None.
 
-    The file is opened on first access, once per process: an HDF5 handle does not survive a fork.
+    The file, the only one of ``files``, is opened on first access, once per process: an HDF5 handle does not
+    survive a fork.
 
     Raises:
         BenchError: the file is missing or laid out differently; on access, an image and its mask do not fit.
     """
+
+    version: ClassVar[int] = 1
 
     def __init__(self, path: str | Path) -> None:
         path = Path(path)
@@ -40,6 +44,7 @@ class ImageNetSegmentation:
                     f"{self._path}: /value/img has {len(images)} entries and /value/gt {len(masks)}; "
                     "expected as many masks as images. Download the file again."
                 )
+            self.files = [self._path]
             self.ids = [f"gtsegs_{index:04d}" for index in range(len(images))]
 
     def __len__(self) -> int:

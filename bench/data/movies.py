@@ -1,17 +1,21 @@
 """Movie Reviews with rationales (Zaidan and Eisner 2008), as published in ERASER (DeYoung et al. 2020)."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
-from bench.data.eraser import LABELS, EraserReviews, Review, find_files
+from bench.data.eraser import Eraser, find_files
 from bench.data.huggingface import open_rows
 from bench.data.samples import TextSample
+from bench.data.text_files import words_of
 from bench.errors import BenchError
+
+CLASSES = ("NEG", "POS")
 
 
 class Movies:
-    """The documents of one split, cut at whitespace into words, and the words that annotators marked.
+    """The documents of one split, cut into words, and the words that annotators marked.
 
     Args:
         path: one of
@@ -24,30 +28,48 @@ class Movies:
         split: ``train``, ``val`` or ``test`` (the hub calls the second one ``validation``).
 
     A word's rationale is True where any span of any evidence group covers it. Some spans of the published
-    test split are empty; they cover nothing. The hub has no spans but their texts: see :func:`align`.
+    test split are empty; they cover nothing. The hub has no spans but their texts: see :func:`align`. The
+    query, "What is the sentiment of this review?", is the same everywhere and is not read.
 
     Samples keep the order of the file. Their ids are the annotation ids; ``<split>_<row>`` from ``datasets``.
+
+    Attributes:
+        ids, labels: one per sample.
+        classes: NEG, POS.
+        files: see :class:`bench.data.Eraser`; from ``datasets`` the Parquet or Arrow files.
 
     Raises:
         BenchError: the split is missing or malformed (file and line are named); on access, a document is
             missing or an evidence lies outside it.
     """
 
+    version: ClassVar[int] = 1
+    classes: ClassVar[tuple[str, ...]] = CLASSES
+
     def __init__(self, path: str | Path, split: str = "test") -> None:
-        files = find_files(Path(path))
-        self._reviews = EraserReviews(files, split) if files else _HuggingFaceReviews(path, split)
-        self.ids = self._reviews.ids
+        folder, archive = Path(path) / "movies", Path(path) / "movies.tar.gz"
+        found = next((place for place in (Path(path), folder, archive) if find_files(place)), None)
+        self._reviews = _reviews(found, split) if found else _HuggingFaceReviews(path, split)
+        self.ids, self.labels, self.files = self._reviews.ids, self._reviews.labels, self._reviews.files
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __getitem__(self, index: int) -> TextSample:
-        index = range(len(self))[index]
-        review = self._reviews[index]
-        rationale = np.zeros(len(review.words), dtype=bool)
-        for start, end in review.spans:
-            rationale[start:end] = True
-        return TextSample(self.ids[index], review.words, review.label, rationale)
+        return self._reviews[range(len(self))[index]]
+
+
+def _reviews(path: Path, split: str) -> Eraser:
+    """The files of ERASER, whose every review lies in the document of its own name."""
+    reviews = Eraser(path, split, CLASSES, query=False)
+    for review in reviews.annotations:
+        if review.documents != [review.id]:
+            raise BenchError(
+                f"{path}: {split}.jsonl, line {review.line}: the documents of review {review.id!r} are "
+                f"{review.documents}; expected the one of its own name. Mend the line, or download the file "
+                "again. For other data sets than the movies choose bench.data.Eraser."
+            )
+    return reviews
 
 
 def align(evidences: list[str], words: list[str]) -> list[tuple[int, int]]:
@@ -62,7 +84,7 @@ def align(evidences: list[str], words: list[str]) -> list[tuple[int, int]]:
     """
     spans: list[tuple[int, int]] = []
     for text in evidences:
-        evidence = text.split()
+        evidence = words_of(text)
         found = [i for i in range(len(words) - len(evidence) + 1) if words[i : i + len(evidence)] == evidence]
         if not found:
             raise ValueError(f"evidence {text!r} does not occur in the review")
@@ -84,20 +106,29 @@ class _HuggingFaceReviews:
                 f"{path}: no {split}.jsonl with docs/ and no movies.tar.gz; and {error}"
             ) from error
         self.ids = [f"{split}_{row:04d}" for row in range(len(self._rows))]
+        self.labels = self._rows.column("label")
+        for row, label in enumerate(self.labels):
+            if type(label) is not int or label not in range(len(CLASSES)):
+                raise self._damaged(row, ValueError(f"label {label!r}"))
+        self.files = self._rows.files
 
-    def __getitem__(self, index: int) -> Review:
+    def __getitem__(self, index: int) -> TextSample:
         try:
             row = self._rows[index]
-            words, label, evidences = row["review"].split(), row["label"], row["evidences"]
+            words, evidences = words_of(row["review"]), row["evidences"]
             if not words:
                 raise ValueError("the review is empty")
-            if type(label) is not int or label not in LABELS.values():
-                raise ValueError(f"label {label!r}")
             if not isinstance(evidences, list):
                 raise TypeError(f"evidences {evidences!r}")
-            return Review(words, label, align(evidences, words))
+            rationale = np.zeros(len(words), dtype=bool)
+            for start, end in align(evidences, words):
+                rationale[start:end] = True
         except (AttributeError, TypeError, ValueError) as error:
-            raise BenchError(
-                f"{self._source}: row {index}: {error!r}; expected a review, label 0 (NEG) or 1 (POS) and "
-                "evidences that are texts copied from the review. Mend the row, or use the ERASER files."
-            ) from error
+            raise self._damaged(index, error) from error
+        return TextSample(self.ids[index], words, self.labels[index], rationale)
+
+    def _damaged(self, row: int, error: Exception) -> BenchError:
+        return BenchError(
+            f"{self._source}: row {row}: {error!r}; expected a review, label 0 (NEG) or 1 (POS) and "
+            "evidences that are texts copied from the review. Mend the row, or use the ERASER files."
+        )
