@@ -1,14 +1,13 @@
 """GradCAM on the last block's attention."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from methods.attention import min_max, visible
-from methods.classes import for_each_class
-from methods.tape import Forward, Inputs, Tape
+from methods.common import for_each_class, min_max, visible
+from methods.relevance import Forward, Inputs, Tape
 
 
 @dataclass(frozen=True)
@@ -28,6 +27,8 @@ class GradCAM:
     Raises:
         ValueError: for another value of ``weights``.
     """
+
+    version: ClassVar[int] = 1
 
     weights: Literal["row", "matrix"] = "row"
     prefix_tokens: int = 1

@@ -8,9 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from methods.attention import visible
-from methods.classes import for_each_class
-from methods.tape import Forward, Inputs, Tape
+from methods.common import for_each_class, visible
+from methods.relevance import Forward, Inputs, Tape
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,7 @@ class RandomMap:
         seed: another seed is another map.
     """
 
+    version: ClassVar[int] = 1
     class_specific: ClassVar[bool] = False
 
     seed: int = 0

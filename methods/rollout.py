@@ -5,9 +5,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from methods.attention import blocks, roll_up
-from methods.classes import for_each_class
-from methods.tape import Forward, Inputs, Tape
+from methods.common import blocks, for_each_class, roll_up
+from methods.relevance import Forward, Inputs, Tape
 
 
 @dataclass(frozen=True)
@@ -15,7 +14,8 @@ class Rollout:
     """Attention multiplied through the blocks, with the skip connections as an identity.
 
     Â^(b) = rownormalise(I + E_h A^(b)), and the map is the row of Â^(B) · … · Â^(start) that the model reads
-    (the class token's, see :meth:`methods.tape.Tape.readout`). It does not depend on the explained class.
+    (the class token's, see :meth:`methods.relevance.Tape.readout`). It does not depend on the explained
+    class.
 
     Abnar & Zuidema, "Quantifying Attention Flow in Transformers", ACL 2020 (arXiv 2005.00928).
 
@@ -24,6 +24,7 @@ class Rollout:
             implementation uses 1 for images and 0 for text.
     """
 
+    version: ClassVar[int] = 1
     class_specific: ClassVar[bool] = False
 
     start_layer: int = 1

@@ -8,10 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from methods import LRP, GradCAM, PartialLRP, RawAttention, Rollout, TransformerAttribution
-from methods.carried import NoRuleError
-from methods.operations import scaled_dot_product_attention
-from methods.rules import OLDER, PROPOSED
-from methods.tape import NoAttentionError, Tape
+from methods.relevance import OLDER, PROPOSED, NoAttentionError, NoRuleError, Tape
+from methods.relevance.calls import scaled_dot_product_attention
 from tests.small_models import TOKENS, WIDTH, Model, make_vit, rand
 
 torch.set_num_threads(1)

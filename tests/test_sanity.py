@@ -12,7 +12,7 @@ from bench.sanity import EVERY, Checked, warnings
 from bench.store import Cell
 from bench.tables import table
 from methods import LRP, GradCAM, RawAttention, TransformerAttribution
-from methods.rules import OLDER, PROPOSED
+from methods.relevance import OLDER, PROPOSED
 from tests.small_models import TOKENS, Model
 from tests.stored_rows import perturbation
 

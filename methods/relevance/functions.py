@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.rules import RuleSet
+from methods.relevance.rules import RuleSet
 
 Kind = str | Callable  # a field of RuleSet, or a rule itself
 
@@ -18,7 +18,7 @@ class NoRuleError(ValueError):
     """Relevance met an operation for which the rule set has no rule."""
 
 
-class Entry(NamedTuple):
+class LedgerEntry(NamedTuple):
     """What one operation did with relevance: the totals over the batch that it received and handed on."""
 
     kind: Kind
@@ -27,7 +27,7 @@ class Entry(NamedTuple):
 
 
 @dataclass
-class Channel:
+class BackwardMode:
     """What the tape carries backwards at present: relevance under ``rules``, or the gradient if None.
 
     Attributes:
@@ -36,7 +36,7 @@ class Channel:
     """
 
     rules: RuleSet | None = None
-    ledger: list[Entry] | None = None
+    ledger: list[LedgerEntry] | None = None
     precision: torch.dtype | None = None
 
     def autocast(self, args: Sequence):
@@ -75,41 +75,41 @@ class Channel:
             )
         if self.ledger is not None:
             handed_on = sum(share.sum().item() for share in shares)
-            self.ledger.append(Entry(kind, incoming.sum().item(), handed_on))
+            self.ledger.append(LedgerEntry(kind, incoming.sum().item(), handed_on))
         return shares
 
 
-class Spliced(torch.autograd.Function):
+class RuledModule(torch.autograd.Function):
     """The output of a module that has a rule of its own as a whole.
 
     The gradient goes back through whatever happened inside, relevance goes to the module's input directly.
     """
 
     @staticmethod
-    def forward(ctx, channel, kind, output, x):
-        ctx.channel, ctx.kind, ctx.output, ctx.x = channel, kind, output.detach(), x.detach()
+    def forward(ctx, mode, kind, output, x):
+        ctx.mode, ctx.kind, ctx.output, ctx.x = mode, kind, output.detach(), x.detach()
         return output.clone()
 
     @staticmethod
     def backward(ctx, incoming):
-        if ctx.channel.rules is None:
+        if ctx.mode.rules is None:
             return None, None, incoming, None
-        return None, None, None, *ctx.channel.shares(ctx.kind, [ctx.x], incoming, ctx.output, ctx.x)
+        return None, None, None, *ctx.mode.shares(ctx.kind, [ctx.x], incoming, ctx.output, ctx.x)
 
 
-class Carried(torch.autograd.Function):
+class RuledCall(torch.autograd.Function):
     """An operation that can hand back either its gradient or, by a rule, its relevance."""
 
     @staticmethod
-    def forward(ctx, channel, kind, function, kwargs, *args):
+    def forward(ctx, mode, kind, function, kwargs, *args):
         # A graph of this one operation, so that its true gradient comes from torch and not from us.
-        with torch.enable_grad(), channel.autocast(args):
+        with torch.enable_grad(), mode.autocast(args):
             ctx.args = [
                 a.detach().requires_grad_() if needed else a
                 for a, needed in zip(args, ctx.needs_input_grad[4:], strict=True)
             ]
-            ctx.result = channel.stored(function(*ctx.args, **kwargs))
-        ctx.channel, ctx.kind, ctx.function, ctx.kwargs = channel, kind, function, kwargs
+            ctx.result = mode.stored(function(*ctx.args, **kwargs))
+        ctx.mode, ctx.kind, ctx.function, ctx.kwargs = mode, kind, function, kwargs
         return ctx.result.detach()
 
     @staticmethod
@@ -118,10 +118,10 @@ class Carried(torch.autograd.Function):
         inputs = [ctx.args[i] for i in carriers]
         if ctx.function is F.linear:  # not by its kind, which users may give to other functions
             shares = _by_rows(ctx, incoming)
-        elif ctx.channel.rules is None:
+        elif ctx.mode.rules is None:
             shares = torch.autograd.grad(ctx.result, inputs, incoming, retain_graph=True)
         else:
-            shares = ctx.channel.shares(ctx.kind, inputs, incoming, ctx.result, *ctx.args, **ctx.kwargs)
+            shares = ctx.mode.shares(ctx.kind, inputs, incoming, ctx.result, *ctx.args, **ctx.kwargs)
         outgoing = [None] * len(ctx.args)
         for i, share in zip(carriers, shares, strict=True):
             outgoing[i] = share
@@ -139,10 +139,10 @@ def _by_rows(ctx, incoming: Tensor) -> tuple[Tensor]:
     some = rows is not None
     if some:
         x, z, arriving = x[rows], z[rows], arriving[rows]
-    if ctx.channel.rules is None:
+    if ctx.mode.rules is None:
         share = arriving @ weight
     else:
-        (share,) = ctx.channel.shares(ctx.kind, [x], arriving, z, x, weight, *bias, **ctx.kwargs)
+        (share,) = ctx.mode.shares(ctx.kind, [x], arriving, z, x, weight, *bias, **ctx.kwargs)
     if some:
         share = share.new_zeros(ctx.args[0].shape).flatten(0, -2).index_copy_(0, rows, share)
     return (share.view(ctx.args[0].shape),)
@@ -161,15 +161,15 @@ class NoRule(torch.autograd.Function):
     """Lets a gradient pass and stops relevance with an error."""
 
     @staticmethod
-    def forward(ctx, channel, message, t):
-        ctx.channel, ctx.message = channel, message
+    def forward(ctx, mode, message, t):
+        ctx.mode, ctx.message = mode, message
         return t.clone()  # not a view, which a model could not change in place
 
     @staticmethod
     def backward(ctx, incoming):
-        if ctx.channel.rules is not None:
+        if ctx.mode.rules is not None:
             raise NoRuleError(
-                f"{ctx.message} has no relevance rule in the rule set '{ctx.channel.rules}'; "
+                f"{ctx.message} has no relevance rule in the rule set '{ctx.mode.rules}'; "
                 "methods.register_rule adds one (see 'Rules of your own' in README.md)"
             )
         return None, None, incoming

@@ -1,12 +1,12 @@
-"""What the methods do with attention maps: reading rows, rolling up over the blocks, masking padding."""
+"""What several methods share: rolling attention up over the blocks, masking padding, one class or several."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 
 import torch
 from torch import Tensor
 
-from methods.tape import Inputs
+from methods.relevance import Inputs
 
 
 def roll_up(maps: Sequence[Tensor], row: Tensor, normalise_rows: bool) -> Tensor:
@@ -17,7 +17,7 @@ def roll_up(maps: Sequence[Tensor], row: Tensor, normalise_rows: bool) -> Tensor
     Args:
         maps: one (batch, tokens, tokens) map per block, in the order of the blocks. The last may be one that
             pools the tokens, (batch, queries, tokens): its queries are no tokens, so it is read without I.
-        row: :meth:`methods.tape.Tape.readout`.
+        row: :meth:`methods.relevance.Tape.readout`.
         normalise_rows: divide each row of I + M by its sum.
 
     Returns:
@@ -90,3 +90,26 @@ def min_max(maps: Tensor, valid: Tensor) -> Tensor:
     high = maps.masked_fill(~valid, -torch.inf).amax(dim=dims, keepdim=True)
     span = high - low
     return torch.where(valid & (span > 0), (maps - low) / span, 0.0)
+
+
+def for_each_class(target: Tensor | None, explain: Callable[[Tensor | None], Tensor]) -> Tensor:
+    """What ``explain`` returns for the class of each sample, or for each of its classes.
+
+    Args:
+        target: (batch,), or None for the predicted classes; or (batch, classes): several classes of each.
+        explain: from (batch,) classes, or None, to (batch, ...). It reads a tape that was recorded once.
+
+    Returns:
+        (batch, ...), or (batch, classes, ...) for several.
+
+    Raises:
+        ValueError: for a target of another shape.
+    """
+    if target is None or target.ndim == 1:
+        return explain(target)
+    if target.ndim != 2 or target.shape[1] == 0:
+        raise ValueError(
+            f"target of shape {tuple(target.shape)}: expected (batch,), or (batch, classes) to explain "
+            "several classes of each sample"
+        )
+    return torch.stack([explain(classes) for classes in target.unbind(dim=1)], dim=1)

@@ -1,6 +1,6 @@
 """Which kind of operation a torch call is, by the name under which torch reports it.
 
-The kinds are the fields of :class:`methods.rules.RuleSet`. A call whose name is in none of these tables
+The kinds are the fields of :class:`methods.relevance.RuleSet`. A call whose name is in none of these tables
 has no rule: its true gradient is known to autograd, its relevance is not.
 """
 

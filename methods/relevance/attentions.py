@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from methods import operations as ops
-from methods.modules import RefusedError, calling_module
+from methods.relevance import calls as ops
+from methods.relevance.modules import RefusedError, calling_module
 
 
 class AttentionFinder:

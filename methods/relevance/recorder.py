@@ -19,11 +19,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from methods import operations as ops
-from methods.attention_finder import AttentionFinder
-from methods.carried import Carried, Channel, NoRule, Spliced, carries
-from methods.modules import calling_module, check
-from methods.registry import rule_of_function, rule_of_module
+from methods.relevance import calls as ops
+from methods.relevance.attentions import AttentionFinder
+from methods.relevance.functions import BackwardMode, NoRule, RuledCall, RuledModule, carries
+from methods.relevance.modules import calling_module, check
+from methods.relevance.rules import rule_of_function, rule_of_module
 
 Inputs = Tensor | Mapping[str, Tensor]
 
@@ -39,8 +39,8 @@ class Recorder(TorchFunctionMode):
 
     Attributes:
         inputs: what to call the model with.
-        entry: where the tokens enter the network (:class:`methods.tape.Tape`).
-        channel: what is carried backwards.
+        entry: where the tokens enter the network (:class:`methods.relevance.tape.Tape`).
+        mode: what is carried backwards.
         found: the attentions seen.
     """
 
@@ -49,7 +49,7 @@ class Recorder(TorchFunctionMode):
     ):
         super().__init__()
         self.dtype = dtype
-        self.channel = Channel(precision=precision)
+        self.mode = BackwardMode(precision=precision)
         self.inputs, self.entry = inputs, None
         # Token ids cannot require a gradient: the embeddings looked up with them do instead.
         self._embeds_tokens = backward and not isinstance(inputs, Tensor)
@@ -57,7 +57,7 @@ class Recorder(TorchFunctionMode):
             self.inputs = self.entry = inputs.detach().to(dtype, copy=True).requires_grad_()
         batch = len(inputs if isinstance(inputs, Tensor) else next(iter(inputs.values())))
         self.found = AttentionFinder(batch)
-        self._nodes: set = set()  # the autograd nodes of everything this mode has seen computed
+        self._nodes: set = set()  # the autograd nodes of everything seen computed
         self._whole: tuple[nn.Module, Tensor] | None = None  # the module we are in that has a rule as a whole
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
@@ -105,7 +105,7 @@ class Recorder(TorchFunctionMode):
         _, x = self._whole
         self._whole = None
         with torch._C.DisableTorchFunction():
-            spliced = Spliced.apply(self.channel, rule_of_module(module), result, x)
+            spliced = RuledModule.apply(self.mode, rule_of_module(module), result, x)
             self.remember(spliced)
         return spliced
 
@@ -129,7 +129,7 @@ class Recorder(TorchFunctionMode):
         kind, function, args = self._classify(name, function, args, kwargs)
         if kind is None:
             return self._without_rule(name, function, args, kwargs)
-        return Carried.apply(self.channel, kind, function, kwargs, *args)
+        return RuledCall.apply(self.mode, kind, function, kwargs, *args)
 
     def _prepare(self, value):
         """An argument of a call, checked by :meth:`seen` and with the tape's floating point type."""
@@ -146,7 +146,7 @@ class Recorder(TorchFunctionMode):
         return value
 
     def seen(self, t: Tensor) -> Tensor:
-        """``t``, barred to relevance if it was computed out of this mode's sight.
+        """``t``, barred to relevance if it was computed out of this recorder's sight.
 
         Scripted code, custom autograd functions and in-place operations change the graph without a rule;
         unnoticed, relevance would pass them as the plain gradient.
@@ -155,7 +155,7 @@ class Recorder(TorchFunctionMode):
             return t
         node = t.grad_fn.name().rsplit("::")[-1]
         message = f"{node} (in place or hidden from Python, before {calling_module()})"
-        return NoRule.apply(self.channel, message, t)
+        return NoRule.apply(self.mode, message, t)
 
     def _rewritten(self, name: str, args: tuple, kwargs: dict) -> Callable | None:
         """A call as a combination of others that have rules; None if it is not one of these."""
@@ -205,7 +205,7 @@ class Recorder(TorchFunctionMode):
         message = f"{name} (called by {calling_module()})"
 
         def guard(t):
-            return NoRule.apply(self.channel, message, t) if carries(t) else t
+            return NoRule.apply(self.mode, message, t) if carries(t) else t
 
         return _map(guard, result)
 

@@ -1,0 +1,152 @@
+"""The engine: one forward pass of an unmodified model that can be read backwards in several ways."""
+
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from methods.relevance.functions import BackwardMode, LedgerEntry, carries
+from methods.relevance.modules import check, watched
+from methods.relevance.recorder import Inputs, Recorder
+from methods.relevance.rules import RuleSet
+
+Forward = Callable[[Inputs], Tensor]
+
+# What relevance is computed in, and the type that operations of the forward pass run in where it is another.
+DTYPES = {
+    "float64": (torch.float64, None),
+    "float32": (torch.float32, None),
+    "bfloat16": (torch.float32, torch.bfloat16),
+    "float16": (torch.float32, torch.float16),
+}
+
+
+class NoAttentionError(ValueError):
+    """No attention probabilities were seen in a model's forward pass."""
+
+
+class Tape:
+    """What one forward pass left behind.
+
+    Attributes:
+        logits: (batch, classes).
+        attentions: for each block the (batch, heads, queries, keys) probabilities A after the softmax.
+        entry: where the tokens enter the network: the pixels, or for text the (batch, tokens, hidden)
+            sum of embeddings that the first layer receives. None on a tape that cannot be read backwards.
+    """
+
+    def __init__(self, logits: Tensor, attentions: list[Tensor], entry: Tensor | None, mode: BackwardMode):
+        self.logits, self.attentions, self.entry = logits, attentions, entry
+        self._mode = mode
+
+    @classmethod
+    def record(
+        cls, forward: Forward, inputs: Inputs, backward: bool = True, dtype: str | None = None
+    ) -> "Tape":
+        """Run ``forward(inputs)`` and remember it.
+
+        Args:
+            forward: any callable around an unmodified model in eval mode.
+            inputs: a tensor or a mapping of tensors, batch first.
+            backward: keep what reading the tape backwards needs; without it only the attentions are kept.
+            dtype: ``float64`` or ``float32``: what everything computed from the input is computed in,
+                whatever the type of the model's weights; ``bfloat16`` or ``float16``: the forward pass under
+                autocast to that type, relevance in float32; None leaves it to the model. Needs ``backward``.
+
+        Raises:
+            ValueError: if the result is not a (batch, classes) tensor, or does not depend on ``inputs`` in
+                a way that can be differentiated.
+            RefusedError: if the model is in train mode, quantised, compiled or scripted, or has attention
+                that is not between the tokens of one sample.
+            NoAttentionError: if no attention was seen.
+        """
+        if dtype is not None and dtype not in DTYPES:
+            raise ValueError(f"dtype={dtype!r}: expected one of {', '.join(DTYPES)}")
+        if isinstance(forward, nn.Module):
+            check(forward)
+        with torch.inference_mode(False), torch.set_grad_enabled(backward), _no_fast_path():
+            recorder = Recorder(inputs, *DTYPES.get(dtype, (None, None)), backward)
+            with recorder, watched(recorder.enter, recorder.leave):
+                logits = forward(recorder.inputs)
+        if not isinstance(logits, Tensor) or logits.ndim != 2:
+            shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits)
+            raise ValueError(f"{_describe(forward)} must return (batch, classes) logits, not {shape}")
+        if backward and not carries(logits):
+            raise ValueError(
+                f"the logits of {_describe(forward)} cannot be traced back to its inputs: give a tensor of "
+                "pixels, or a mapping with token ids that the model looks up in an embedding"
+            )
+        if not recorder.found.attentions:
+            raise NoAttentionError(
+                f"no attention was seen in {_describe(forward)}: it never multiplies a softmax with values "
+                "in Python-visible torch calls (as linear attention and compiled models do not), so methods "
+                "that read attention cannot explain it"
+            )
+        recorder.found.check()
+        return cls(recorder.seen(logits), recorder.found.attentions, recorder.entry, recorder.mode)
+
+    def gradient(self, target: Tensor | None, of: Sequence[Tensor]) -> list[Tensor]:
+        """The true gradient of the explained logit with respect to tensors on the tape."""
+        return self._carry(None, target, of)
+
+    def relevance(self, target: Tensor | None, of: Sequence[Tensor], rules: RuleSet) -> list[Tensor]:
+        """The relevance that reaches tensors on the tape when 1 is put on the explained logit.
+
+        Args:
+            target: the explained classes, (batch,), or None for the predicted ones.
+
+        Raises:
+            NoRuleError: if relevance meets an operation without a rule.
+        """
+        return self._carry(rules, target, of)
+
+    def readout(self) -> Tensor:
+        """How the rows of the last block's attention are read: (batch, 1, queries), weights that sum to 1.
+
+        A row that no logit depends on has no gradient at all. So a class token's row has the weight 1, a
+        decoder's that of its last token, and rows that are averaged, by pooling or by several heads, share it
+        evenly.
+        """
+        # The gradient of any logit reaches the same rows, so that of the predicted class will do.
+        (gradient,) = self.gradient(None, self.attentions[-1:])
+        read = (gradient != 0).any(dim=-1).any(dim=1)
+        read[:, 0] |= ~read.any(dim=1)  # a constant logit reads nothing
+        return (read / read.sum(dim=1, keepdim=True)).to(gradient.dtype)[:, None]
+
+    def audit(self, target: Tensor | None, of: Sequence[Tensor], rules: RuleSet) -> list[LedgerEntry]:
+        """What each operation on the way to tensors on the tape received and handed on, from the logits down.
+
+        Raises:
+            NoRuleError: as :meth:`relevance`.
+        """
+        self._mode.ledger = []
+        try:
+            self._carry(rules, target, of)
+            return self._mode.ledger
+        finally:
+            self._mode.ledger = None
+
+    def _carry(self, rules: RuleSet | None, target: Tensor | None, of: Sequence[Tensor]) -> list[Tensor]:
+        if target is None:
+            target = self.logits.argmax(dim=1)
+        one_hot = F.one_hot(target.to(self.logits.device), self.logits.shape[1]).to(self.logits.dtype)
+        self._mode.rules = rules
+        with torch.inference_mode(False):
+            return list(torch.autograd.grad(self.logits, list(of), one_hot, retain_graph=True))
+
+
+@contextmanager
+def _no_fast_path():
+    """Keep ``nn.TransformerEncoderLayer`` and ``nn.MultiheadAttention`` from their inference kernels."""
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)
+
+
+def _describe(forward: Forward) -> str:
+    return type(forward).__name__ if isinstance(forward, nn.Module) else repr(forward)
