@@ -1,12 +1,12 @@
 """What several methods share: rolling attention up over the blocks, masking padding, one class or several."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral
 
 import torch
 from torch import Tensor
 
-from methods.relevance import Inputs
+from methods.relevance import RefusedError, Tape
 
 
 def roll_up(maps: Sequence[Tensor], row: Tensor, normalise_rows: bool) -> Tensor:
@@ -34,7 +34,7 @@ def _pools(attention: Tensor) -> bool:
     return attention.shape[-2] != attention.shape[-1]
 
 
-def blocks(attentions: Sequence[Tensor], start_layer: int, stop_layer: int | None = None) -> list[Tensor]:
+def blocks(tape: Tape, start_layer: int, stop_layer: int | None = None) -> list[Tensor]:
     """The attentions of the blocks from ``start_layer`` to the one before ``stop_layer`` (None: to the last).
 
     Blocks are counted from 0, negative numbers from the last.
@@ -42,7 +42,9 @@ def blocks(attentions: Sequence[Tensor], start_layer: int, stop_layer: int | Non
     Raises:
         ValueError: if there is no such block, or none between the two; if the attentions are not all between
             the same tokens, or all but those of a last block that pools them and is not among the blocks.
+        RefusedError: if a block reads other tokens than the one before it left, as in an encoder–decoder.
     """
+    attentions = tape.attentions
     shapes = [tuple(a.shape[-2:]) for a in attentions]
     tokens = shapes[-1][-1]
     if set(shapes[:-1]) - {(tokens, tokens)}:
@@ -67,15 +69,37 @@ def blocks(attentions: Sequence[Tensor], start_layer: int, stop_layer: int | Non
             f"stop_layer={stop_layer}: the last of the {len(attentions)} blocks pools the tokens, so what is "
             "read of the blocks below it is known through it alone; leave stop_layer at null"
         )
+    first = range(len(attentions))[start_layer]
+    for block in range(first, first + len(chosen)):
+        if (block > first and not tape.chained[block]) or (
+            tape.crossed[block] and not _pools(chosen[block - first])
+        ):
+            raise RefusedError(
+                f"the attention of block {block} is not between the tokens that block {block - 1} left, "
+                "as in encoder–decoder models and in parallel branches: several streams of tokens cannot be "
+                "rolled up as one"
+            )
     return chosen
 
 
-def visible(inputs: Inputs, attention: Tensor) -> Tensor:
-    """Which tokens are not padding: (batch, tokens), boolean, from ``attention_mask`` where there is one."""
-    mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
-    if mask is None:
-        return torch.ones(attention.shape[0], attention.shape[-1], dtype=torch.bool, device=attention.device)
-    return mask.bool().to(attention.device)
+def visible(tape: Tape, row: Tensor) -> Tensor:
+    """The tokens that the logits can depend on through attention: (batch, tokens), boolean.
+
+    Padding is what nobody attends to, whatever a model calls its mask: all that is read, and all that this
+    attends to in any block, is visible.
+
+    Args:
+        row: :meth:`methods.relevance.Tape.readout`.
+    """
+    reached = row.squeeze(1) > 0
+    for block in reversed(range(len(tape.attentions))):
+        attends = (tape.attentions[block].detach() > 0).any(dim=1)
+        read = (reached[:, :, None] & attends).any(dim=1)
+        own = not _pools(attends) and not tape.crossed[block]
+        reached = reached | read if own else read
+        if not tape.chained[block]:
+            break
+    return reached
 
 
 def min_max(maps: Tensor, valid: Tensor) -> Tensor:

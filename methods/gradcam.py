@@ -44,7 +44,7 @@ class GradCAM:
         """
         tape = Tape.record(forward, inputs)
         attention, row = tape.attentions[-1].detach(), tape.readout()
-        valid = visible(inputs, attention)
+        valid = visible(tape, row)
         by_row = self.weights == "row"
         if by_row:
             valid = valid & (torch.arange(valid.shape[1], device=valid.device) >= self.prefix_tokens)

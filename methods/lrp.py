@@ -1,7 +1,7 @@
 """Layer-wise relevance propagation down to the input."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -14,10 +14,12 @@ class LRP:
     """Relevance of the input itself: of every pixel, or of every token that enters the encoder.
 
     The baseline of the paper: the older rules, under which the total is not kept. Images: summed over the
-    channels. Text: what reaches the sum of embeddings, summed over the hidden dimension.
+    channels. Text: what reaches the embeddings, summed over the hidden dimension.
 
     Args:
         rules: how relevance is propagated.
+        entry: where the tokens of a text are said to enter: ``word``, ``sum`` or ``embeddings`` (see
+            :meth:`methods.relevance.Tape.entry_at`).
         dtype: in which forward pass and relevance are computed (see :data:`methods.relevance.DTYPE`).
     """
 
@@ -25,6 +27,7 @@ class LRP:
 
     rules: RuleSet = OLDER
     dtype: str = DTYPE
+    entry: Literal["word", "sum", "embeddings"] = "sum"
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
         """Explain ``target`` (batch,) or (batch, classes), or the predicted class if None.
@@ -34,9 +37,10 @@ class LRP:
             classes.
         """
         tape = Tape.record(forward, inputs, dtype=self.dtype)
+        entry = tape.entry_at(self.entry)
 
         def explain(target: Tensor | None) -> Tensor:
-            (relevance,) = tape.relevance(target, [tape.entry], self.rules)
+            (relevance,) = tape.relevance(target, [entry], self.rules)
             return relevance.sum(dim=1 if relevance.ndim == 4 else -1)
 
         return for_each_class(target, explain)

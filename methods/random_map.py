@@ -30,8 +30,11 @@ class RandomMap:
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
         """Returns (batch, tokens), 0 at padding; the same for each class of a (batch, classes) ``target``."""
-        attention = Tape.record(forward, inputs, backward=False).attentions[-1]
-        valid = visible(inputs, attention).cpu()
+        padded = isinstance(inputs, Mapping)
+        tape = Tape.record(forward, inputs, backward=padded)
+        attention = tape.attentions[-1]
+        size = attention.shape[0], attention.shape[-1]
+        valid = (visible(tape, tape.readout()) if padded else torch.ones(size, dtype=torch.bool)).cpu()
         relevance = torch.zeros(valid.shape, dtype=torch.float64)
         for sample, is_token in enumerate(valid):
             generator = torch.Generator().manual_seed(self._seed_of(inputs, sample, is_token))

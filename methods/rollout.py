@@ -32,7 +32,7 @@ class Rollout:
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
         """Returns (batch, tokens), or the same for each class of a (batch, classes) ``target``."""
         tape = Tape.record(forward, inputs)
-        attentions = blocks(tape.attentions, self.start_layer)
+        attentions = blocks(tape, self.start_layer)
         maps = [a.detach().mean(dim=1) for a in attentions]
         relevance = roll_up(maps, tape.readout(), normalise_rows=True)
         return for_each_class(target, lambda _: relevance)

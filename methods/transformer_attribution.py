@@ -55,7 +55,7 @@ class TransformerAttribution:
         A ``target`` of (batch, classes) is explained class by class; returns (batch, classes, tokens).
         """
         tape = Tape.record(forward, inputs, dtype=self.dtype)
-        attentions = blocks(tape.attentions, self.start_layer, self.stop_layer)
+        attentions = blocks(tape, self.start_layer, self.stop_layer)
         row = tape.readout()
 
         def explain(target: Tensor | None) -> Tensor:

@@ -1,11 +1,30 @@
 """Finding attention among a model's torch calls: a softmax that multiplies values."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from methods.relevance import calls as ops
+from methods.relevance.layouts import Layouts, along, place
 from methods.relevance.modules import RefusedError, calling_module
+
+
+@dataclass
+class _Softmax:
+    """A softmax that has not multiplied values yet.
+
+    Attributes:
+        attention: (batch, heads, queries, keys), or None if it is of another kind.
+        shape: that it came in.
+        module: that computed it.
+        moved: itself, and what it was moved or cast to.
+    """
+
+    attention: Tensor | None
+    shape: tuple[int, ...]
+    module: str
+    moved: list[Tensor] = field(default_factory=list)
 
 
 class AttentionFinder:
@@ -13,56 +32,166 @@ class AttentionFinder:
 
     Args:
         batch: the number of samples.
+        samples: which sample every element belongs to.
 
     Attributes:
-        attentions: for each block the (batch, heads, queries, keys) probabilities after the softmax.
+        attentions: the (batch, heads, queries, keys) probabilities after each softmax, in the order of use.
+        values: the autograd nodes of what each of them multiplies; None for constants.
+        heads: which head every element belongs to that an attention was multiplied into.
     """
 
-    def __init__(self, batch: int):
+    def __init__(self, batch: int, samples: Layouts):
         self.attentions: list[Tensor] = []
-        self._batch = batch
-        self._softmax: Tensor | None = None
-        self._moved: list[Tensor] = []  # the last softmax, and what it was moved or cast to
-        self._unread: list[str] = []  # the modules of softmaxes that have not multiplied values
+        self.values: list = []
+        self.heads = Layouts()
+        self._batch, self._samples = batch, samples
+        self._pending: list[_Softmax] = []
+        self._faults: list[str] = []
 
-    def softmax(self, result: Tensor, remember: Callable[[Tensor], None]) -> Tensor:
-        """Start to follow the result of a softmax; returns what the model goes on with.
-
-        Of (batch · heads, queries, keys) all four dimensions are kept.
-        """
-        self._softmax = result if result.ndim == 4 else None
-        if result.ndim == 4:
-            self._unread.append(calling_module())
-        elif result.ndim == 3 and result.shape[0] % self._batch == 0:
-            self._softmax = result.unflatten(0, (self._batch, -1))
-            remember(self._softmax)
-            result = self._softmax.flatten(0, 1)
-        self._moved = [result]
+    def softmax(self, result: Tensor, dim: int, remember: Callable[[Tensor], None]) -> Tensor:
+        """Start to follow the result of a softmax; returns what the model goes on with."""
+        if result.ndim < 3:
+            return result  # a router's, a classifier's or the weights of a mean
+        shape = tuple(result.shape)
+        attention, result, heads = (
+            self._by_sample_and_head(result)
+            if dim in (-1, result.ndim - 1)
+            else (
+                None,
+                result,
+                None,
+            )
+        )
+        remember(result)
+        if attention is not None:
+            remember(attention)
+            if attention.shape[1] > 1:
+                self.heads[result] = heads
+        self._pending.append(_Softmax(attention, shape, calling_module(), [result]))
         return result
 
-    def follow(self, name: str, arguments: tuple, result: Tensor) -> None:
-        """Look at a call on what was a softmax."""
-        first = arguments[1] if name == "einsum" else arguments[0]  # after the equation
-        if self._softmax is None or not any(first is moved for moved in self._moved):
+    def _by_sample_and_head(self, t: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None]:
+        """(batch, heads, queries, keys), the tensor made from that which the model expects, and its heads."""
+        batch, numbers = self._batch, self._samples[t]
+        where = place(numbers, batch) if numbers is not None and batch > 1 else None
+        if t.ndim == 4:
+            dim = where.dim if where else self._by_size(t.shape[:2])
+            if dim is None or dim > 1 or t.shape[dim] != batch:
+                return None, t, None
+            a = t if dim == 0 else t.movedim(1, 0)
+            return a, t if dim == 0 else a.movedim(0, 1), along(a.shape[1], 1 - dim, 4)
+        if t.ndim != 3 or t.shape[0] % batch or (batch > 1 and (where.dim if where else 0) != 0):
+            return None, t, None
+        each = t.shape[0] // batch
+        if batch == 1 or each == 1 or (where and where.inner == each):
+            a = t.unflatten(0, (batch, each))
+            result = a.flatten(0, 1)
+            heads = along(each, 1, 4).expand(batch, each, 1, 1).flatten(0, 1)
+        elif where and where.inner == 1:  # all samples of one head, then those of the next
+            a = t.unflatten(0, (each, batch)).transpose(0, 1)
+            result = a.transpose(0, 1).flatten(0, 1)
+            heads = along(each, 0, 4).expand(each, batch, 1, 1).flatten(0, 1)
+        else:
+            return None, t, None
+        if self._samples[t] is not None:
+            self._samples[result] = self._samples[t]
+        return a, result, heads
+
+    def _by_size(self, sizes: Sequence[int]) -> int | None:
+        """Which of two dimensions holds the samples, where only their sizes tell."""
+        fitting = [d for d, size in enumerate(sizes) if size == self._batch]
+        return fitting[0] if len(fitting) == 1 or (fitting and self._batch == 1) else None
+
+    def follow(self, name: str, args: tuple, result: Tensor) -> None:
+        """Look at a call on what may have been a softmax."""
+        if not self._pending:
             return
-        if name in ops.MATRIX_PRODUCTS or name == "einsum":
-            self.attentions.append(self._softmax)
-            if self._softmax is self._moved[0]:
-                self._unread.pop()
-            self._softmax = None
-        elif name in ops.MOVEMENTS:
-            self._moved.append(result)
+        product = name in ops.MATRIX_PRODUCTS or name == "einsum"
+        operands = args[1:] if name == "einsum" else args[:2] if product else args[:1]
+        for softmax in reversed(self._pending):
+            used = [i for i, t in enumerate(operands) if any(t is moved for moved in softmax.moved)]
+            if not used:
+                continue
+            if product and len(operands) == 2:
+                self._pending.remove(softmax)
+                self._multiplied(softmax, operands[1 - used[0]])
+            elif name in ops.MOVEMENTS and isinstance(result, Tensor):
+                softmax.moved.append(result)
+            return
+
+    def _multiplied(self, softmax: _Softmax, values: Tensor) -> None:
+        if softmax.attention is None:
+            self._faults.append(
+                f"attention of shape {softmax.shape} for a batch of {self._batch}: it is not between all "
+                "tokens of a sample (as in windowed attention), or its order does not tell whose it is; it "
+                "cannot be rolled up over the blocks"
+            )
+            return
+        self.attentions.append(softmax.attention)
+        self.values.append(values.grad_fn)
+
+    def joined(self, *summands: Tensor) -> None:
+        """Look at what is added to a residual stream: heads must lie beside each other there."""
+        for t in summands:
+            heads, samples = self.heads[t], self._samples[t]
+            if heads is None:
+                continue
+            count = int(heads.max()) + 1
+            for dim in range(heads.ndim - 1):
+                ours = samples is None or samples.shape[dim] == 1
+                if heads.shape[dim] not in (1, count) and ours:
+                    self._faults.append(
+                        f"attention of {calling_module()}: what looks like its {count} heads are parts of "
+                        "the sequence (as in block-sparse or windowed attention), so none is between all "
+                        "tokens of a sample; it cannot be rolled up over the blocks"
+                    )
+
+    def overwritten(self, target: Tensor, by_constants: bool) -> None:
+        """Look at a tensor that is about to be written into."""
+
+        def shared(t: Tensor) -> bool:
+            return t.untyped_storage()._cdata == target.untyped_storage()._cdata
+
+        for softmax in self._pending:
+            if not by_constants and any(map(shared, softmax.moved)):
+                softmax.moved.clear()
+        if any(map(shared, self.attentions)):
+            self._faults.append(
+                f"{calling_module()} writes into attention probabilities that have been used: they cannot be "
+                "read any more; let it write into a copy"
+            )
 
     def check(self) -> None:
         """Raises RefusedError for attention that cannot be read as between the tokens of a sample."""
-        if self._unread:
+        unread = [s for s in self._pending if len(s.shape) == 4 or (len(s.shape) == 3 and _square(s.shape))]
+        if unread:
             raise RefusedError(
-                f"the attention of {self._unread[0]} is changed between its softmax and the values (as in "
+                f"the attention of {unread[0].module} is changed between its softmax and the values (as in "
                 "talking heads): what the tokens attend to cannot be read from it"
             )
-        strange = [tuple(a.shape) for a in self.attentions if a.shape[0] != self._batch]
-        if strange:
-            raise RefusedError(
-                f"attention of shape {strange[0]} for a batch of {self._batch}: it is not between all tokens "
-                "of a sample (as in windowed attention), and cannot be rolled up over the blocks"
-            )
+        if self._faults:
+            raise RefusedError(self._faults[0])
+
+
+def _square(shape: Sequence[int]) -> bool:
+    return shape[-1] == shape[-2]
+
+
+def reaching(roots: Iterable, nodes: Sequence) -> dict:
+    """All autograd nodes below ``roots``; each with a number whose bit i is set if ``nodes[i]`` is below."""
+    bits = {node: 1 << i for i, node in enumerate(nodes)}
+    found: dict = {}
+    stack = [(node, False) for node in roots if node is not None]
+    while stack:
+        node, is_done = stack.pop()
+        below = [child for child, _ in node.next_functions if child is not None]
+        if is_done:
+            mask = bits.get(node, 0)
+            for child in below:
+                mask |= found[child]
+            found[node] = mask
+        elif node not in found:
+            found[node] = 0
+            stack.append((node, True))
+            stack.extend((child, False) for child in below if child not in found)
+    return found

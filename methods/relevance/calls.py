@@ -4,8 +4,12 @@ The kinds are the fields of :class:`methods.relevance.RuleSet`. A call whose nam
 has no rule: its true gradient is known to autograd, its relevance is not.
 """
 
-from collections.abc import Iterator
+import functools
+import inspect
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FunctionType
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,27 +21,138 @@ IDENTITIES = {
     *("softmax", "layer_norm", "rms_norm", "neg", "__neg__"),
 }
 
+NORMS = {"layer_norm", "rms_norm"}
 ADDITIONS = {"add", "__add__", "__radd__"}
 SUBTRACTIONS = {"sub", "__sub__", "subtract"}
 PRODUCTS = {"mul", "__mul__", "__rmul__", "multiply"}
 QUOTIENTS = {"div", "__truediv__", "true_divide"}
 MATRIX_PRODUCTS = {"matmul", "__matmul__", "bmm"}
 MEANS = {"mean"}
-# x += y; a call of x.add_(y) as a statement of its own is not one of these (see Tape).
-IN_PLACE = {"add_": "add", "sub_": "sub", "mul_": "mul", "div_": "div"}
-
 CASTS = {"float", "double", "half", "bfloat16", "type", "type_as"}
+COPIES = {"clone", "contiguous", "to", *CASTS}
+# These keep the order of the elements, and only change what is a row.
+RESHAPES = {
+    *("view", "view_as", "reshape", "reshape_as", "flatten", "unflatten", "squeeze", "unsqueeze", "ravel"),
+}
 MOVEMENTS = {
     # Autograd sends a gradient exactly where these send the data, so relevance follows by itself.
     *("T", "mT", "H", "mH"),
     *("__getitem__", "select", "narrow", "index_select", "gather", "take_along_dim"),
-    *("view", "view_as", "reshape", "reshape_as", "flatten", "unflatten", "squeeze", "unsqueeze"),
     *("transpose", "permute", "movedim", "moveaxis", "swapaxes", "swapdims", "adjoint", "t"),
-    *("cat", "concat", "concatenate", "stack", "unbind", "chunk", "split", "tensor_split"),
+    *(
+        "cat",
+        "concat",
+        "concatenate",
+        "stack",
+        "unbind",
+        "chunk",
+        "split",
+        "tensor_split",
+        "split_with_sizes",
+    ),
     *("expand", "expand_as", "broadcast_to", "repeat", "repeat_interleave", "flip", "roll"),
-    *("clone", "contiguous", "to", *CASTS),
-    *("masked_fill", "pad"),
+    *("masked_fill", "where", "pad", "index_copy", "index_fill", "masked_scatter", "scatter"),
+    *(
+        "slice_scatter",
+        "select_scatter",
+        "squeeze_",
+        "unsqueeze_",
+        "transpose_",
+        "t_",
+        "swapaxes_",
+        "swapdims_",
+    ),
+    *RESHAPES,
+    *COPIES,
 }
+
+SEVERAL_VIEWS = {"unbind", "chunk", "split", "tensor_split", "split_with_sizes"}
+
+# Calls that write into their first argument, and only move data as they do so.
+OVERWRITES = {
+    *("__setitem__", "copy_", "fill_", "zero_", "masked_fill_", "masked_scatter_"),
+    *("index_copy_", "index_fill_", "scatter_", "index_put_"),
+    *("normal_", "uniform_", "bernoulli_", "random_", "exponential_"),
+}
+TYPED = {"masked_scatter_", "index_copy_", "scatter_", "index_put_"}  # these do not cast what they write
+# Those that add what they move to what is there, and what they call that.
+ACCUMULATIONS = {"index_add_": "source", "scatter_add_": "src", "index_put_": "values"}
+_PLACES = {
+    "index_add_": ("dim", "index", "source"),
+    "scatter_add_": ("dim", "index", "src"),
+    "index_put_": ("indices", "values", "accumulate"),
+}
+# These change how a tensor is looked at, not what is in it.
+_NO_WRITING = {
+    *("squeeze_", "unsqueeze_", "transpose_", "t_", "swapaxes_", "swapdims_", "resize_", "resize_as_"),
+    *("requires_grad_", "detach_", "share_memory_", "rename_", "set_", "apply_", "map_"),
+}
+
+
+def accumulation(name: str, args: tuple, kwargs: dict) -> tuple[str, dict] | None:
+    """The name and the arguments, by name, of a call that adds rows to rows; None if it is another."""
+    if name not in ACCUMULATIONS:
+        return None
+    given = dict(zip(_PLACES[name], args[1:], strict=False)) | kwargs
+    return None if name == "index_put_" and not given.get("accumulate") else (name, given)
+
+
+_AUGMENTED = {
+    "__iadd__": "add",
+    "__isub__": "sub",
+    "__imul__": "mul",
+    "__itruediv__": "div",
+    "__ipow__": "pow",
+}
+
+
+@functools.cache
+def _inplace_position(function) -> int | None:
+    """At which position a Python function takes ``inplace``."""
+    try:
+        names = list(inspect.signature(function).parameters)
+    except (ValueError, TypeError):  # written in C
+        return None
+    return names.index("inplace") if "inplace" in names else None
+
+
+class Writing(NamedTuple):
+    """A call that writes into one of its arguments, and the same call without that.
+
+    Attributes:
+        target: what is written into.
+        name: of the call that returns what is to be written; None if it cannot be told.
+        function: that call.
+        args: its arguments.
+        kwargs: its keyword arguments.
+    """
+
+    target: Tensor
+    name: str | None
+    function: Callable | None
+    args: tuple
+    kwargs: dict
+
+
+def writing(name: str, function: Callable, args: tuple, kwargs: dict) -> Writing | None:
+    """What a call writes into; None if that is nothing."""
+    if kwargs.get("out") is not None:
+        return Writing(kwargs["out"], name, function, args, {k: v for k, v in kwargs.items() if k != "out"})
+    if not args or not isinstance(args[0], Tensor):
+        return None
+    if name in _NO_WRITING:
+        return None
+    if name == "__setitem__" or (name.endswith("_") and not name.endswith("__")) or name in _AUGMENTED:
+        plain = _AUGMENTED.get(name, name[:-1])
+        homes = (torch, Tensor, F)
+        without = next((getattr(home, plain) for home in homes if hasattr(home, plain)), None)
+        return Writing(args[0], plain if without else None, without, args, kwargs)
+    at = _inplace_position(function) if isinstance(function, FunctionType) else None
+    if at is not None and (kwargs.get("inplace") or (len(args) > at and args[at])):
+        args = (*args[:at], False, *args[at + 1 :]) if len(args) > at else args
+        return Writing(args[0], name, function, args, {k: v for k, v in kwargs.items() if k != "inplace"})
+    return None
+
 
 # The order of the tensors in calls that may pass them by keyword.
 _PARAMETERS = {

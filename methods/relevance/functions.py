@@ -1,14 +1,16 @@
 """Operations whose backward hands on what the tape carries: the true gradient, or relevance by a rule."""
 
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from methods.relevance.layouts import Place
 from methods.relevance.rules import RuleSet
 
 Kind = str | Callable  # a field of RuleSet, or a rule itself
@@ -26,6 +28,42 @@ class LedgerEntry(NamedTuple):
     handed_on: float
 
 
+class Kept:
+    """What a call keeps for reading it backwards.
+
+    Attributes:
+        args: what it was called with; those that carry require a gradient.
+        result: what it returned. If it requires a gradient, it is the result of a graph from ``args``.
+    """
+
+    __slots__ = ("__weakref__", "args", "result")
+
+    def __init__(self, args: Sequence, result: Tensor):
+        self.args, self.result = list(args), result
+
+    @property
+    def carriers(self) -> list[int]:
+        """Which of the arguments carry."""
+        return [i for i, a in enumerate(self.args) if isinstance(a, Tensor) and a.requires_grad]
+
+    def part_from(self, storage: int, copies: dict) -> None:
+        """Copy what lies in a storage that is about to be written into."""
+
+        def parted(t):
+            if not isinstance(t, Tensor) or _storage(t) != storage:
+                return t
+            key = t.dtype, t.shape, t.stride(), t.storage_offset()
+            if key not in copies:
+                copies[key] = t.detach().clone()
+            return copies[key].detach().requires_grad_(t.requires_grad)
+
+        self.args, self.result = [parted(a) for a in self.args], parted(self.result).detach()
+
+
+def _storage(t: Tensor) -> int:
+    return t.untyped_storage()._cdata
+
+
 @dataclass
 class BackwardMode:
     """What the tape carries backwards at present: relevance under ``rules``, or the gradient if None.
@@ -38,6 +76,25 @@ class BackwardMode:
     rules: RuleSet | None = None
     ledger: list[LedgerEntry] | None = None
     precision: torch.dtype | None = None
+    _kept: dict[int, list[weakref.ref]] = field(default_factory=dict)  # by the storages that it lies in
+
+    def keep(self, args: Sequence, result: Tensor) -> Kept:
+        """Keep what a call was given and returned until the tape is gone."""
+        kept = Kept(args, result)
+        for storage in {_storage(t) for t in (*args, result) if isinstance(t, Tensor)}:
+            self._kept.setdefault(storage, []).append(weakref.ref(kept))
+        return kept
+
+    def before_writing(self, target: Tensor) -> None:
+        """Let what was kept stay as it is when a tensor is written into that shares memory with it."""
+        storage, copies = _storage(target), {}
+        for reference in self._kept.pop(storage, []):
+            if (kept := reference()) is not None:
+                kept.part_from(storage, copies)
+
+    def forward_is_over(self) -> None:
+        """Nothing is written into from now on."""
+        self._kept.clear()
 
     def autocast(self, args: Sequence):
         """The context in which an operation on ``args`` runs."""
@@ -78,6 +135,21 @@ class BackwardMode:
             self.ledger.append(LedgerEntry(kind, incoming.sum().item(), handed_on))
         return shares
 
+    def shares_by_sample(
+        self, place: Place, kind: Kind, incoming: Tensor, kept: Kept, options: dict
+    ) -> tuple:
+        """The same for a rule that looks at samples: it finds them along the leading dimension."""
+        inputs = [kept.args[i] for i in kept.carriers]
+        if place.leads(incoming, *inputs):
+            return self.shares(kind, inputs, incoming, kept.result, *kept.args, **options)
+        result, *led = (
+            place.leading(t.detach(), incoming.ndim) if isinstance(t, Tensor) else t
+            for t in (kept.result, *kept.args)
+        )
+        incoming = place.leading(incoming, incoming.ndim)
+        shares = self.shares(kind, [led[i] for i in kept.carriers], incoming, result, *led, **options)
+        return tuple(place.back(share, t.shape) for share, t in zip(shares, inputs, strict=True))
+
 
 class RuledModule(torch.autograd.Function):
     """The output of a module that has a rule of its own as a whole.
@@ -87,45 +159,59 @@ class RuledModule(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, mode, kind, output, x):
-        ctx.mode, ctx.kind, ctx.output, ctx.x = mode, kind, output.detach(), x.detach()
+        ctx.mode, ctx.kind, ctx.kept = mode, kind, mode.keep([x.detach()], output.detach())
         return output.clone()
 
     @staticmethod
     def backward(ctx, incoming):
         if ctx.mode.rules is None:
             return None, None, incoming, None
-        return None, None, None, *ctx.mode.shares(ctx.kind, [ctx.x], incoming, ctx.output, ctx.x)
+        (x,), output = ctx.kept.args, ctx.kept.result
+        return None, None, None, *ctx.mode.shares(ctx.kind, [x], incoming, output, x)
 
 
 class RuledCall(torch.autograd.Function):
     """An operation that can hand back either its gradient or, by a rule, its relevance."""
 
     @staticmethod
-    def forward(ctx, mode, kind, function, kwargs, *args):
-        # A graph of this one operation, so that its true gradient comes from torch and not from us.
-        with torch.enable_grad(), mode.autocast(args):
-            ctx.args = [
-                a.detach().requires_grad_() if needed else a
-                for a, needed in zip(args, ctx.needs_input_grad[4:], strict=True)
-            ]
-            ctx.result = mode.stored(function(*ctx.args, **kwargs))
-        ctx.mode, ctx.kind, ctx.function, ctx.kwargs = mode, kind, function, kwargs
-        return ctx.result.detach()
+    def forward(ctx, mode, kind, place, function, kwargs, *args):
+        ctx.set_materialize_grads(False)
+        args = [
+            a.detach().requires_grad_() if needed else a
+            for a, needed in zip(args, ctx.needs_input_grad[5:], strict=True)
+        ]
+        result = _graph(mode, function, args, kwargs)
+        ctx.kept = mode.keep(args, result)
+        ctx.mode, ctx.kind, ctx.place, ctx.function, ctx.kwargs = mode, kind, place, function, kwargs
+        return result.detach()
 
     @staticmethod
     def backward(ctx, incoming):
-        carriers = [i for i, a in enumerate(ctx.args) if carries(a)]
-        inputs = [ctx.args[i] for i in carriers]
+        kept, mode = ctx.kept, ctx.mode
+        if incoming is None:
+            return (None,) * (5 + len(kept.args))
+        carriers = kept.carriers
+        inputs = [kept.args[i] for i in carriers]
         if ctx.function is F.linear:  # not by its kind, which users may give to other functions
             shares = _by_rows(ctx, incoming)
-        elif ctx.mode.rules is None:
-            shares = torch.autograd.grad(ctx.result, inputs, incoming, retain_graph=True)
+        elif mode.rules is None:
+            if not kept.result.requires_grad:  # what it was computed from has been written into since
+                kept.result = _graph(mode, ctx.function, kept.args, ctx.kwargs)
+            shares = torch.autograd.grad(kept.result, inputs, incoming, retain_graph=True)
+        elif ctx.place is not None:
+            shares = mode.shares_by_sample(ctx.place, ctx.kind, incoming, kept, ctx.kwargs)
         else:
-            shares = ctx.mode.shares(ctx.kind, inputs, incoming, ctx.result, *ctx.args, **ctx.kwargs)
-        outgoing = [None] * len(ctx.args)
+            shares = mode.shares(ctx.kind, inputs, incoming, kept.result, *kept.args, **ctx.kwargs)
+        outgoing = [None] * len(kept.args)
         for i, share in zip(carriers, shares, strict=True):
             outgoing[i] = share
-        return None, None, None, None, *outgoing
+        return None, None, None, None, None, *outgoing
+
+
+def _graph(mode: BackwardMode, function: Callable, args: Sequence, kwargs: dict) -> Tensor:
+    """An operation with a graph of its own, so that its true gradient comes from torch and not from us."""
+    with torch.enable_grad(), mode.autocast(args):
+        return mode.stored(function(*args, **kwargs))
 
 
 def _by_rows(ctx, incoming: Tensor) -> tuple[Tensor]:
@@ -133,8 +219,8 @@ def _by_rows(ctx, incoming: Tensor) -> tuple[Tensor]:
 
     In the last block that is the class token's row, if the logits are read from it.
     """
-    x, weight, *bias = ctx.args
-    x, z, arriving = x.detach().flatten(0, -2), ctx.result.detach().flatten(0, -2), incoming.flatten(0, -2)
+    given, weight, *bias = ctx.kept.args
+    x, z, arriving = (t.detach().flatten(0, -2) for t in (given, ctx.kept.result, incoming))
     rows = _live_rows(arriving)
     some = rows is not None
     if some:
@@ -144,8 +230,8 @@ def _by_rows(ctx, incoming: Tensor) -> tuple[Tensor]:
     else:
         (share,) = ctx.mode.shares(ctx.kind, [x], arriving, z, x, weight, *bias, **ctx.kwargs)
     if some:
-        share = share.new_zeros(ctx.args[0].shape).flatten(0, -2).index_copy_(0, rows, share)
-    return (share.view(ctx.args[0].shape),)
+        share = share.new_zeros(given.shape).flatten(0, -2).index_copy_(0, rows, share)
+    return (share.view(given.shape),)
 
 
 def _live_rows(arriving: Tensor) -> Tensor | None:
@@ -162,19 +248,15 @@ class NoRule(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, mode, message, t):
+        ctx.set_materialize_grads(False)  # where nothing arrives, as below a module with a rule as a whole
         ctx.mode, ctx.message = mode, message
         return t.clone()  # not a view, which a model could not change in place
 
     @staticmethod
     def backward(ctx, incoming):
-        if ctx.mode.rules is not None:
+        if ctx.mode.rules is not None and incoming is not None:
             raise NoRuleError(
                 f"{ctx.message} has no relevance rule in the rule set '{ctx.mode.rules}'; "
                 "methods.register_rule adds one (see 'Rules of your own' in README.md)"
             )
         return None, None, incoming
-
-
-def carries(value) -> bool:
-    """Whether a value depends on the input of the tape it is on."""
-    return isinstance(value, Tensor) and value.requires_grad and not isinstance(value, nn.Parameter)

@@ -269,10 +269,16 @@ def rule_of_function(name: str) -> Callable | str | None:
     return _added.get(name)
 
 
-def rule_of_module(module: nn.Module) -> Callable | str | None:
-    """The rule of a module that is taken as a whole; None if what happens inside it counts."""
+def rule_of_module(module: nn.Module) -> tuple[Callable | str, bool] | None:
+    """The rule of a module that is taken as a whole; None if what happens inside it counts.
+
+    Returns:
+        The rule; and whether what happens inside counts after all if all of it has rules.
+    """
     name = type(module).__name__
     if name in _added:
-        return _added[name]
+        return _added[name], False
     own = not type(module).__module__.startswith("torch.nn")
-    return "identity" if own and not module._modules and _WHOLE.fullmatch(name) else None
+    if not own or module._modules or not _WHOLE.fullmatch(name):
+        return None
+    return "identity", "Norm" in name

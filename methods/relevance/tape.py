@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.relevance.functions import BackwardMode, LedgerEntry, carries
-from methods.relevance.modules import check, watched
-from methods.relevance.recorder import Inputs, Recorder
+from methods.relevance.attentions import reaching
+from methods.relevance.functions import LedgerEntry
+from methods.relevance.modules import check, failed, watched
+from methods.relevance.recorder import Inputs, MultipleViews, Recorder
 from methods.relevance.rules import RuleSet
 
 Forward = Callable[[Inputs], Tensor]
@@ -32,14 +33,54 @@ class Tape:
 
     Attributes:
         logits: (batch, classes).
-        attentions: for each block the (batch, heads, queries, keys) probabilities A after the softmax.
+        attentions: for each block the (batch, heads, queries, keys) probabilities A after the softmax, in the
+            order in which they were used; those that no logit depends on are left out.
         entry: where the tokens enter the network: the pixels, or for text the (batch, tokens, hidden)
             sum of embeddings that the first layer receives. None on a tape that cannot be read backwards.
+        chained: for each of ``attentions``, whether it is between what the one before it left: whether all
+            that it multiplies, and what its probabilities were computed from, depends on that.
+        crossed: for each of ``attentions``, whether its queries have seen an attention that its values have
+            not: whether these are other tokens than those, as in a decoder that reads an encoder.
     """
 
-    def __init__(self, logits: Tensor, attentions: list[Tensor], entry: Tensor | None, mode: BackwardMode):
-        self.logits, self.attentions, self.entry = logits, attentions, entry
-        self._mode = mode
+    def __init__(self, logits: Tensor, recorder: Recorder, backward: bool):
+        self.logits, self._entries, self._mode = logits, recorder.entries, recorder.mode
+        self.attentions = recorder.found.attentions
+        self.chained = [True] * len(self.attentions)
+        self.crossed = [False] * len(self.attentions)
+        if backward:
+            self._read_graph(recorder.found.values)
+
+    @property
+    def entry(self) -> Tensor | None:
+        """Where the tokens enter; raises RefusedError if they do in several places."""
+        return self.entry_at(None)
+
+    def entry_at(self, name: str | None) -> Tensor | None:
+        """One of the places where tokens may be said to enter the network.
+
+        Args:
+            name: ``word``, the look-up of token ids; ``sum``, with what is added before the first
+                normalisation or layer, such as positions; ``embeddings``, after a normalisation of that sum
+                which the first layer reads; None for ``sum``. Pixels have one place whatever the name.
+
+        Raises:
+            ValueError: for another name.
+            RefusedError: if tokens are looked up in several places.
+        """
+        return self._entries.at(name)
+
+    def _read_graph(self, values: list) -> None:
+        """Leave out the attentions that no logit depends on, and see which depends on which."""
+        below = reaching([self.logits.grad_fn], [a.grad_fn for a in self.attentions])
+        used = [i for i, a in enumerate(self.attentions) if a.grad_fn in below]
+        before = {i: below[self.attentions[i].grad_fn] & ~(1 << i) for i in used}
+        last = {i: max((j for j in used if before[i] >> j & 1), default=None) for i in used}
+        reached = {i: {j for j in used if below.get(values[i], 0) >> j & 1} for i in used}
+        previous = dict(zip(used, [None, *used], strict=False))
+        self.chained = [last[i] == previous[i] and (last[i] is None or last[i] in reached[i]) for i in used]
+        self.crossed = [last[i] is not None and last[i] not in reached[i] for i in used]
+        self.attentions = [self.attentions[i] for i in used]
 
     @classmethod
     def record(
@@ -59,33 +100,39 @@ class Tape:
             ValueError: if the result is not a (batch, classes) tensor, or does not depend on ``inputs`` in
                 a way that can be differentiated.
             RefusedError: if the model is in train mode, quantised, compiled or scripted, or has attention
-                that is not between the tokens of one sample.
+                that is not between the tokens of one sample; or if a torch call fails.
             NoAttentionError: if no attention was seen.
         """
         if dtype is not None and dtype not in DTYPES:
             raise ValueError(f"dtype={dtype!r}: expected one of {', '.join(DTYPES)}")
         if isinstance(forward, nn.Module):
             check(forward)
+        types = DTYPES.get(dtype, (None, None))
         with torch.inference_mode(False), torch.set_grad_enabled(backward), _no_fast_path():
-            recorder = Recorder(inputs, *DTYPES.get(dtype, (None, None)), backward)
-            with recorder, watched(recorder.enter, recorder.leave):
-                logits = forward(recorder.inputs)
+            try:
+                recorder, logits = _run(forward, Recorder(inputs, *types, backward))
+            except MultipleViews:
+                recorder, logits = _run(forward, Recorder(inputs, *types, backward, single_views=True))
         if not isinstance(logits, Tensor) or logits.ndim != 2:
             shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits)
             raise ValueError(f"{_describe(forward)} must return (batch, classes) logits, not {shape}")
-        if backward and not carries(logits):
+        if backward and not recorder.carries(logits):
             raise ValueError(
                 f"the logits of {_describe(forward)} cannot be traced back to its inputs: give a tensor of "
-                "pixels, or a mapping with token ids that the model looks up in an embedding"
+                "pixels, or a mapping with token ids that the model looks up in an embedding; and call "
+                "nothing of the model under torch.no_grad"
             )
-        if not recorder.found.attentions:
+        if logits.shape[1] == 0:
+            raise ValueError(f"{_describe(forward)} returns no logit at all: it has no class to explain")
+        recorder.found.check()
+        tape = cls(recorder.seen(logits), recorder, backward)
+        if not tape.attentions:
             raise NoAttentionError(
                 f"no attention was seen in {_describe(forward)}: it never multiplies a softmax with values "
                 "in Python-visible torch calls (as linear attention and compiled models do not), so methods "
                 "that read attention cannot explain it"
             )
-        recorder.found.check()
-        return cls(recorder.seen(logits), recorder.found.attentions, recorder.entry, recorder.mode)
+        return tape
 
     def gradient(self, target: Tensor | None, of: Sequence[Tensor]) -> list[Tensor]:
         """The true gradient of the explained logit with respect to tensors on the tape."""
@@ -131,10 +178,26 @@ class Tape:
     def _carry(self, rules: RuleSet | None, target: Tensor | None, of: Sequence[Tensor]) -> list[Tensor]:
         if target is None:
             target = self.logits.argmax(dim=1)
-        one_hot = F.one_hot(target.to(self.logits.device), self.logits.shape[1]).to(self.logits.dtype)
+        classes = self.logits.shape[1]
+        if target.numel() and (int(target.min()) < 0 or int(target.max()) >= classes):
+            raise ValueError(f"target={target.tolist()}: the model has {classes} classes, counted from 0")
+        one_hot = F.one_hot(target.to(self.logits.device), classes).to(self.logits.dtype)
         self._mode.rules = rules
         with torch.inference_mode(False):
-            return list(torch.autograd.grad(self.logits, list(of), one_hot, retain_graph=True))
+            try:
+                return list(torch.autograd.grad(self.logits, list(of), one_hot, retain_graph=True))
+            except RuntimeError as e:
+                raise failed(e, "reading the tape backwards") from e
+
+
+def _run(forward: Forward, recorder: Recorder) -> tuple[Recorder, Tensor]:
+    with recorder, watched(recorder.enter, recorder.leave):
+        try:
+            logits = forward(recorder.inputs)
+        except RuntimeError as e:
+            raise failed(e, _describe(forward)) from e
+    recorder.release()
+    return recorder, logits
 
 
 @contextmanager
