@@ -94,6 +94,8 @@ def visible(tape: Tape, row: Tensor) -> Tensor:
     reached = row.squeeze(1) > 0
     for block in reversed(range(len(tape.attentions))):
         attends = (tape.attentions[block].detach() > 0).any(dim=1)
+        if attends.shape[1] != reached.shape[1]:  # of other tokens than those whose attention is read
+            break
         read = (reached[:, :, None] & attends).any(dim=1)
         own = not _pools(attends) and not tape.crossed[block]
         reached = reached | read if own else read

@@ -10,7 +10,7 @@ from methods.relevance.layouts import Layouts, along, place
 from methods.relevance.modules import RefusedError, calling_module
 
 
-@dataclass
+@dataclass(eq=False)
 class _Softmax:
     """A softmax that has not multiplied values yet.
 
@@ -37,13 +37,13 @@ class AttentionFinder:
     Attributes:
         attentions: the (batch, heads, queries, keys) probabilities after each softmax, in the order of use.
         values: the autograd nodes of what each of them multiplies; None for constants.
-        heads: which head every element belongs to that an attention was multiplied into.
+        queries: which query every element belongs to that an attention was multiplied into.
     """
 
     def __init__(self, batch: int, samples: Layouts):
         self.attentions: list[Tensor] = []
         self.values: list = []
-        self.heads = Layouts()
+        self.queries = Layouts()
         self._batch, self._samples = batch, samples
         self._pending: list[_Softmax] = []
         self._faults: list[str] = []
@@ -53,49 +53,41 @@ class AttentionFinder:
         if result.ndim < 3:
             return result  # a router's, a classifier's or the weights of a mean
         shape = tuple(result.shape)
-        attention, result, heads = (
-            self._by_sample_and_head(result)
-            if dim in (-1, result.ndim - 1)
-            else (
-                None,
-                result,
-                None,
-            )
-        )
+        attention = None
+        if dim in (-1, result.ndim - 1):
+            attention, result = self._by_sample_and_head(result)
         remember(result)
         if attention is not None:
             remember(attention)
-            if attention.shape[1] > 1:
-                self.heads[result] = heads
+            self.queries[result] = along(result.shape[-2], result.ndim - 2, result.ndim)
         self._pending.append(_Softmax(attention, shape, calling_module(), [result]))
         return result
 
-    def _by_sample_and_head(self, t: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None]:
-        """(batch, heads, queries, keys), the tensor made from that which the model expects, and its heads."""
+    def _by_sample_and_head(self, t: Tensor) -> tuple[Tensor | None, Tensor]:
+        """(batch, heads, queries, keys), and the tensor made from that which the model expects."""
         batch, numbers = self._batch, self._samples[t]
         where = place(numbers, batch) if numbers is not None and batch > 1 else None
         if t.ndim == 4:
             dim = where.dim if where else self._by_size(t.shape[:2])
             if dim is None or dim > 1 or t.shape[dim] != batch:
-                return None, t, None
+                return None, t
             a = t if dim == 0 else t.movedim(1, 0)
-            return a, t if dim == 0 else a.movedim(0, 1), along(a.shape[1], 1 - dim, 4)
+            return self._labelled(t, a, t if dim == 0 else a.movedim(0, 1))
         if t.ndim != 3 or t.shape[0] % batch or (batch > 1 and (where.dim if where else 0) != 0):
-            return None, t, None
+            return None, t
         each = t.shape[0] // batch
         if batch == 1 or each == 1 or (where and where.inner == each):
             a = t.unflatten(0, (batch, each))
-            result = a.flatten(0, 1)
-            heads = along(each, 1, 4).expand(batch, each, 1, 1).flatten(0, 1)
-        elif where and where.inner == 1:  # all samples of one head, then those of the next
+            return self._labelled(t, a, a.flatten(0, 1))
+        if where and where.inner == 1:  # all samples of one head, then those of the next
             a = t.unflatten(0, (each, batch)).transpose(0, 1)
-            result = a.transpose(0, 1).flatten(0, 1)
-            heads = along(each, 0, 4).expand(each, batch, 1, 1).flatten(0, 1)
-        else:
-            return None, t, None
+            return self._labelled(t, a, a.transpose(0, 1).flatten(0, 1))
+        return None, t
+
+    def _labelled(self, t: Tensor, attention: Tensor, result: Tensor) -> tuple[Tensor, Tensor]:
         if self._samples[t] is not None:
             self._samples[result] = self._samples[t]
-        return a, result, heads
+        return attention, result
 
     def _by_size(self, sizes: Sequence[int]) -> int | None:
         """Which of two dimensions holds the samples, where only their sizes tell."""
@@ -114,13 +106,24 @@ class AttentionFinder:
                 continue
             if product and len(operands) == 2:
                 self._pending.remove(softmax)
-                self._multiplied(softmax, operands[1 - used[0]])
+                is_whole = self._is_whole(softmax, operands[used[0]], None if name == "einsum" else used[0])
+                self._multiplied(softmax, operands[1 - used[0]], is_whole)
             elif name in ops.MOVEMENTS and isinstance(result, Tensor):
                 softmax.moved.append(result)
             return
 
-    def _multiplied(self, softmax: _Softmax, values: Tensor) -> None:
-        if softmax.attention is None:
+    def _is_whole(self, softmax: _Softmax, t: Tensor, position: int | None) -> bool:
+        """Whether a factor is all of a softmax, with its keys where they meet the values."""
+        if softmax.attention is None or t.numel() != softmax.attention.numel():
+            return False
+        queries, count = self.queries[t], softmax.attention.shape[-2]
+        if position is None or count == 1:
+            return True
+        at = t.ndim - (1 if position else 2)
+        return queries is not None and queries.shape[at] == count and queries.numel() == count
+
+    def _multiplied(self, softmax: _Softmax, values: Tensor, is_whole: bool) -> None:
+        if not is_whole:
             self._faults.append(
                 f"attention of shape {softmax.shape} for a batch of {self._batch}: it is not between all "
                 "tokens of a sample (as in windowed attention), or its order does not tell whose it is; it "
@@ -131,20 +134,22 @@ class AttentionFinder:
         self.values.append(values.grad_fn)
 
     def joined(self, *summands: Tensor) -> None:
-        """Look at what is added to a residual stream: heads must lie beside each other there."""
+        """Look at what is added to a residual stream: every query must be there once.
+
+        Otherwise what looked like heads, or like samples, were parts of the sequence.
+        """
         for t in summands:
-            heads, samples = self.heads[t], self._samples[t]
-            if heads is None:
+            if (queries := self.queries[t]) is None:
                 continue
-            count = int(heads.max()) + 1
-            for dim in range(heads.ndim - 1):
-                ours = samples is None or samples.shape[dim] == 1
-                if heads.shape[dim] not in (1, count) and ours:
-                    self._faults.append(
-                        f"attention of {calling_module()}: what looks like its {count} heads are parts of "
-                        "the sequence (as in block-sparse or windowed attention), so none is between all "
-                        "tokens of a sample; it cannot be rolled up over the blocks"
-                    )
+            once, samples = queries.unique().numel(), self._samples[t]
+            dims = [d for d, size in enumerate(queries.shape) if size > 1]
+            by_sample = samples is not None and any(samples.shape[d] > 1 for d in dims)
+            if queries.numel() > once * (self._batch if by_sample else 1):
+                self._faults.append(
+                    f"the attention before {calling_module()} is between {once} of {queries.numel()} tokens "
+                    "(as in block-sparse or windowed attention), and not between all tokens of a sample; it "
+                    "cannot be rolled up over the blocks"
+                )
 
     def overwritten(self, target: Tensor, by_constants: bool) -> None:
         """Look at a tensor that is about to be written into."""

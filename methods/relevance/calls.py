@@ -27,7 +27,7 @@ SUBTRACTIONS = {"sub", "__sub__", "subtract"}
 PRODUCTS = {"mul", "__mul__", "__rmul__", "multiply"}
 QUOTIENTS = {"div", "__truediv__", "true_divide"}
 MATRIX_PRODUCTS = {"matmul", "__matmul__", "bmm"}
-MEANS = {"mean"}
+MEANS = {"mean": torch.mean, "sum": torch.sum}
 CASTS = {"float", "double", "half", "bfloat16", "type", "type_as"}
 COPIES = {"clone", "contiguous", "to", *CASTS}
 # These keep the order of the elements, and only change what is a row.
@@ -51,7 +51,7 @@ MOVEMENTS = {
         "split_with_sizes",
     ),
     *("expand", "expand_as", "broadcast_to", "repeat", "repeat_interleave", "flip", "roll"),
-    *("masked_fill", "where", "pad", "index_copy", "index_fill", "masked_scatter", "scatter"),
+    *("topk", "sort", "masked_fill", "where", "pad", "index_copy", "index_fill", "masked_scatter", "scatter"),
     *(
         "slice_scatter",
         "select_scatter",
@@ -76,11 +76,11 @@ OVERWRITES = {
 }
 TYPED = {"masked_scatter_", "index_copy_", "scatter_", "index_put_"}  # these do not cast what they write
 # Those that add what they move to what is there, and what they call that.
-ACCUMULATIONS = {"index_add_": "source", "scatter_add_": "src", "index_put_": "values"}
+ACCUMULATIONS = {"index_add": "source", "scatter_add": "src", "index_put": "values"}
 _PLACES = {
-    "index_add_": ("dim", "index", "source"),
-    "scatter_add_": ("dim", "index", "src"),
-    "index_put_": ("indices", "values", "accumulate"),
+    "index_add": ("dim", "index", "source"),
+    "scatter_add": ("dim", "index", "src"),
+    "index_put": ("indices", "values", "accumulate"),
 }
 # These change how a tensor is looked at, not what is in it.
 _NO_WRITING = {
@@ -94,7 +94,7 @@ def accumulation(name: str, args: tuple, kwargs: dict) -> tuple[str, dict] | Non
     if name not in ACCUMULATIONS:
         return None
     given = dict(zip(_PLACES[name], args[1:], strict=False)) | kwargs
-    return None if name == "index_put_" and not given.get("accumulate") else (name, given)
+    return None if name == "index_put" and not given.get("accumulate") else (name, given)
 
 
 _AUGMENTED = {
@@ -167,6 +167,7 @@ _PARAMETERS = {
     "mul": ("input", "other"),
     "div": ("input", "other"),
     "mean": ("input", "dim", "keepdim"),
+    "sum": ("input", "dim", "keepdim"),
 }
 
 
@@ -223,10 +224,26 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, a
     return (product if alpha == 1 else product * alpha) + (input if beta == 1 else input * beta)
 
 
+def grouped_mm(mat_a: Tensor, mat_b: Tensor, *, offs: Tensor | None = None, **options) -> Tensor:
+    """``F.grouped_mm`` of rows that are sorted by their expert written out: a product for each expert.
+
+    Raises:
+        ValueError: for a product in another form.
+    """
+    if offs is None or mat_a.ndim != 2 or mat_b.ndim != 3:
+        raise ValueError("grouped_mm: only rows (2 dimensions) times one matrix for each group have a rule")
+    ends = offs.tolist()
+    parts = [mat_a[i:j] @ w for i, j, w in zip([0, *ends], ends, mat_b.unbind(), strict=False) if j > i]
+    rest = mat_a.new_zeros(len(mat_a) - ends[-1], mat_b.shape[-1])
+    return torch.cat([*parts, rest])
+
+
 # Calls that are run as several, each of which has a rule, or whose parts the tape must see.
 WRITTEN_OUT = {
     "scaled_dot_product_attention": scaled_dot_product_attention,
     "baddbmm": baddbmm,
+    "grouped_mm": grouped_mm,
+    "_grouped_mm": grouped_mm,
 }
 
 

@@ -94,7 +94,10 @@ class Entries:
 
     def follow(self, name: str, carriers: list[Tensor], result) -> str | None:
         """Note a call on what depends on the input; returns which entry its result is, if one."""
-        if not carriers:
+        results = [
+            t for t in (result if isinstance(result, (tuple, list)) else (result,)) if isinstance(t, Tensor)
+        ]
+        if not carriers or not results:  # a look at a shape or a type
             return None
         only = len(carriers) == 1
         moved = name in ops.MOVEMENTS
@@ -103,12 +106,12 @@ class Entries:
             and only
             and (moved or name in ops.ADDITIONS | ops.PRODUCTS | ops.QUOTIENTS | {"neg", "__neg__"})
         ):
-            for t in result if isinstance(result, (tuple, list)) else (result,):
+            for t in results:
                 self.pixels.add(t)
         if not any(t in self._stream for t in carriers):
             return None
-        if moved:
-            for t in result if isinstance(result, (tuple, list)) else (result,):
+        if moved or (self._is_open and only and name in ops.PRODUCTS | ops.QUOTIENTS):
+            for t in results:
                 self._stream.add(t)
             return None
         if self._is_open and name in ops.ADDITIONS and only:

@@ -251,8 +251,13 @@ def _moved(name: str, function: Callable, args: tuple, kwargs: dict, numbers: Te
         return None
     if name in ops.RESHAPES:
         return _reshaped(numbers, source.shape, result.shape)
-    if name in ops.COPIES or name in ("pad", "gather", "take_along_dim") or name.startswith(_FILLING):
-        return aligned(numbers, result.shape)
+    if (
+        name in ops.COPIES
+        or name in ("pad", "gather", "take_along_dim", "topk", "sort")
+        or name.startswith(_FILLING)
+    ):
+        several = isinstance(result, (tuple, list))
+        return [aligned(numbers, t.shape) for t in result] if several else aligned(numbers, result.shape)
     args, kwargs = _without_device(args[1:]), _without_device(kwargs)
     try:
         moved = function(numbers.expand(source.shape), *args, **kwargs)

@@ -112,6 +112,9 @@ class Recorder(TorchFunctionMode):
                 return function(*args, **kwargs)
         if name == "dropout":
             return _no_dropout(*args, **kwargs)
+        given = ops.accumulation(name, args, kwargs)
+        if given is not None and any(map(self.carries, _tensors(args, kwargs))):
+            return self._accumulated(args[0], *given)
         if (writing := ops.writing(name, function, args, kwargs)) is not None:
             return self._write(name, function, args, kwargs, writing)
         args, kwargs = ops.positional(name, args, kwargs)
@@ -119,7 +122,7 @@ class Recorder(TorchFunctionMode):
         self.remember(result)
         if self._batch > 1:
             self._samples.follow(name, function, args, kwargs, result)
-        self.found.heads.follow(name, function, args, kwargs, result)
+        self.found.queries.follow(name, function, args, kwargs, result)
         if name == "softmax" and (self.carries(result) or not self._backward):
             dim = kwargs.get("dim", args[1] if len(args) > 1 else -1)
             result = self.found.softmax(result, dim, self.remember)
@@ -345,7 +348,7 @@ class Recorder(TorchFunctionMode):
             self.entries.written(target, *values)
             function(*_map(_constant, args), **{key: _constant(v) for key, v in kwargs.items()})
             return None if name == "__setitem__" else target
-        given = ops.accumulation(name, args, kwargs)
+        given = ops.accumulation(name.removesuffix("_"), args, kwargs)
         overwrites = given is None and name in ops.OVERWRITES
         self.found.overwritten(target, by_constants=overwrites and constant)
         if overwrites:
@@ -362,9 +365,10 @@ class Recorder(TorchFunctionMode):
         elif given is not None:
             target = self._assign(target, self._accumulated(target, *given))
         elif writing.function is not None:
-            target = self._assign(
-                target, self._call(writing.name, writing.function, writing.args, writing.kwargs)
-            )
+            # What was there is kept apart: not all that a call keeps of it is known to this recorder.
+            before = self._call("clone", Tensor.clone, (target,), {})
+            given = tuple(before if a is target else a for a in writing.args)
+            target = self._assign(target, self._call(writing.name, writing.function, given, writing.kwargs))
         else:  # what is not remembered is barred to relevance
             self.mode.before_writing(target)
             function(target, *map(self._prepare, args[1:]), **kwargs)
@@ -400,7 +404,7 @@ class Recorder(TorchFunctionMode):
         constants = {
             key: _map(_constant, v) if isinstance(v, (tuple, list)) else v for key, v in given.items()
         }
-        add = getattr(Tensor, name)
+        add = getattr(Tensor, name)  # out of place
 
         def placed(values: Tensor) -> Tensor:
             return add(
@@ -475,7 +479,7 @@ class Recorder(TorchFunctionMode):
         if name == "einsum" and len(args) == 3 and carries(args[1]) and carries(args[2]):
             return "bilinear", function, args
         if name in ops.MEANS:
-            return "mean", torch.mean, args
+            return "mean", ops.MEANS[name], args
         if name in ops.ADDITIONS and not kwargs:
             first, second = args if carries(args[0]) else (args[1], args[0])
             if both:

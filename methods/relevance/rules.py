@@ -110,7 +110,8 @@ def linear_parts(R: Tensor, z: Tensor, x: Tensor, weight: Tensor, *_) -> tuple[T
 def matmul(R: Tensor, z: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """Half of R to each factor: R_u = ½ u ⊙ (S vᵀ), R_v = ½ v ⊙ (uᵀ S), S = R / z (eqs. 7–9)."""
     S = safe_divide(R, z).mul_(0.5)
-    return (S @ v.transpose(-2, -1)).mul_(u), (u.transpose(-2, -1) @ S).mul_(v)
+    R_u, R_v = (S @ v.transpose(-2, -1)).mul_(u), (u.transpose(-2, -1) @ S).mul_(v)
+    return R_u.sum_to_size(u.shape), R_v.sum_to_size(v.shape)
 
 
 def bilinear(R: Tensor, z: Tensor, *arguments) -> tuple[Tensor, Tensor]:
@@ -245,7 +246,9 @@ _added: dict[str, Callable | str] = {}
 
 # Activations and normalisations that models spell out in several operations: one identity each, as those that
 # torch has a single operation for.
-_WHOLE = re.compile(r".*((GELU|SiLU|Swish|Mish|ReLU|Sigmoid|Tanh)(Tanh|Activation)?|RMSNorm|LayerNorm\w*)")
+_WHOLE = re.compile(
+    r".*((GELU|Gelu|SiLU|Swish|Mish|ReLU|Sigmoid|Tanh)(Tanh|Squared)?(Activation)?|RMSNorm|LayerNorm\w*)"
+)
 
 
 def register_rule(name: str, rule: Callable | str) -> None:
