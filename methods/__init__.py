@@ -26,6 +26,7 @@ from methods.relevance import (
 )
 from methods.rollout import Rollout
 from methods.transformer_attribution import TransformerAttribution
+from methods.verify import Verification, verify
 
 __all__ = [
     "LRP",
@@ -42,5 +43,7 @@ __all__ = [
     "RuleSet",
     "Tape",
     "TransformerAttribution",
+    "Verification",
     "register_rule",
+    "verify",
 ]

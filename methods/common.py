@@ -1,12 +1,13 @@
 """What several methods share: rolling attention up over the blocks, masking padding, one class or several."""
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 
 import torch
 from torch import Tensor
 
-from methods.relevance import RefusedError, Tape
+from methods.relevance import Inputs, RefusedError, Tape
 
 
 def roll_up(maps: Sequence[Tensor], row: Tensor, normalise_rows: bool) -> Tensor:
@@ -139,3 +140,30 @@ def for_each_class(target: Tensor | None, explain: Callable[[Tensor | None], Ten
             "several classes of each sample"
         )
     return torch.stack([explain(classes) for classes in target.unbind(dim=1)], dim=1)
+
+
+def drawing(seed: int, inputs: Inputs, sample: int, is_token: Tensor | None = None) -> torch.Generator:
+    """The generator of what is drawn for a sample: by a seed and the sample's own content.
+
+    So it is the same in any batch, in any order and in any process, and no state of torch's plays a part.
+
+    Args:
+        seed: another seed draws other numbers.
+        inputs: of the batch.
+        sample: its place there.
+        is_token: (tokens,), which of a text's tokens are not padding.
+    """
+    if isinstance(inputs, Mapping):
+        content = [inputs[name][sample].cpu() for name in sorted(inputs)]
+        if is_token is not None:
+            content = [t[is_token] if t.shape[:1] == is_token.shape else t for t in content]
+    else:
+        content = [inputs[sample].cpu()]
+        if is_token is not None and not inputs.is_floating_point():
+            content = [content[0][is_token]]
+    digest = hashlib.sha256(str(seed).encode())
+    for tensor in content:
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return torch.Generator().manual_seed(
+        int.from_bytes(digest.digest()[:8], "big") >> 1
+    )  # torch takes 63 bits

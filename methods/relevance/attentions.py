@@ -17,12 +17,14 @@ class _Softmax:
     Attributes:
         attention: (batch, heads, queries, keys), or None if it is of another kind.
         shape: that it came in.
+        number: how many softmaxes came before it.
         module: that computed it.
         moved: itself, and what it was moved or cast to.
     """
 
     attention: Tensor | None
     shape: tuple[int, ...]
+    number: int
     module: str
     moved: list[Tensor] = field(default_factory=list)
 
@@ -37,57 +39,69 @@ class AttentionFinder:
     Attributes:
         attentions: the (batch, heads, queries, keys) probabilities after each softmax, in the order of use.
         values: the autograd nodes of what each of them multiplies; None for constants.
+        numbers: how many softmaxes came before that of each.
         queries: which query every element belongs to that an attention was multiplied into.
     """
 
     def __init__(self, batch: int, samples: Layouts):
         self.attentions: list[Tensor] = []
         self.values: list = []
+        self.numbers: list[int] = []
         self.queries = Layouts()
         self._batch, self._samples = batch, samples
         self._pending: list[_Softmax] = []
         self._faults: list[str] = []
 
-    def softmax(self, result: Tensor, dim: int, remember: Callable[[Tensor], None]) -> Tensor:
-        """Start to follow the result of a softmax; returns what the model goes on with."""
+    def softmax(
+        self, result: Tensor, dim: int, number: int, change: Tensor | None, remember: Callable[[Tensor], None]
+    ) -> Tensor:
+        """Start to follow the result of a softmax; returns what the model goes on with.
+
+        Args:
+            result: of the softmax.
+            dim: that it is over.
+            number: how many came before it in the forward pass.
+            change: what to add to it, as (batch, heads, queries, keys).
+            remember: takes what is computed here as seen.
+        """
         if result.ndim < 3:
             return result  # a router's, a classifier's or the weights of a mean
-        shape = tuple(result.shape)
-        attention = None
-        if dim in (-1, result.ndim - 1):
-            attention, result = self._by_sample_and_head(result)
-        remember(result)
-        if attention is not None:
-            remember(attention)
+        shape, attention = tuple(result.shape), None
+        order = self._order(result) if dim in (-1, result.ndim - 1) else None
+        if order is not None:
+            to, back = order
+            attention = to(result) if change is None else to(result) + change.to(result.dtype)
+            numbers, result = self._samples[result], back(attention)
+            self._samples[result] = numbers
             self.queries[result] = along(result.shape[-2], result.ndim - 2, result.ndim)
-        self._pending.append(_Softmax(attention, shape, calling_module(), [result]))
+            remember([attention, result])
+        self._pending.append(_Softmax(attention, shape, number, calling_module(), [result]))
         return result
 
-    def _by_sample_and_head(self, t: Tensor) -> tuple[Tensor | None, Tensor]:
-        """(batch, heads, queries, keys), and the tensor made from that which the model expects."""
+    def _order(self, t: Tensor) -> tuple[Callable, Callable] | None:
+        """How to make (batch, heads, queries, keys) of a tensor, and of that the tensor again."""
         batch, numbers = self._batch, self._samples[t]
         where = place(numbers, batch) if numbers is not None and batch > 1 else None
         if t.ndim == 4:
             dim = where.dim if where else self._by_size(t.shape[:2])
             if dim is None or dim > 1 or t.shape[dim] != batch:
-                return None, t
-            a = t if dim == 0 else t.movedim(1, 0)
-            return self._labelled(t, a, t if dim == 0 else a.movedim(0, 1))
+                return None
+            return (
+                (lambda x: x, lambda a: a)
+                if dim == 0
+                else (lambda x: x.movedim(1, 0), lambda a: a.movedim(0, 1))
+            )
         if t.ndim != 3 or t.shape[0] % batch or (batch > 1 and (where.dim if where else 0) != 0):
-            return None, t
+            return None
         each = t.shape[0] // batch
         if batch == 1 or each == 1 or (where and where.inner == each):
-            a = t.unflatten(0, (batch, each))
-            return self._labelled(t, a, a.flatten(0, 1))
+            return lambda x: x.unflatten(0, (batch, each)), lambda a: a.flatten(0, 1)
         if where and where.inner == 1:  # all samples of one head, then those of the next
-            a = t.unflatten(0, (each, batch)).transpose(0, 1)
-            return self._labelled(t, a, a.transpose(0, 1).flatten(0, 1))
-        return None, t
-
-    def _labelled(self, t: Tensor, attention: Tensor, result: Tensor) -> tuple[Tensor, Tensor]:
-        if self._samples[t] is not None:
-            self._samples[result] = self._samples[t]
-        return attention, result
+            return (
+                lambda x: x.unflatten(0, (each, batch)).transpose(0, 1),
+                lambda a: a.transpose(0, 1).flatten(0, 1),
+            )
+        return None
 
     def _by_size(self, sizes: Sequence[int]) -> int | None:
         """Which of two dimensions holds the samples, where only their sizes tell."""
@@ -132,6 +146,7 @@ class AttentionFinder:
             return
         self.attentions.append(softmax.attention)
         self.values.append(values.grad_fn)
+        self.numbers.append(softmax.number)
 
     def joined(self, *summands: Tensor) -> None:
         """Look at what is added to a residual stream: every query must be there once.

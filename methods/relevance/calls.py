@@ -66,6 +66,7 @@ MOVEMENTS = {
     *COPIES,
 }
 
+JOINS = {"cat", "concat", "concatenate", "stack", "where"}  # of what may be constants in part
 SEVERAL_VIEWS = {"unbind", "chunk", "split", "tensor_split", "split_with_sizes"}
 
 # Calls that write into their first argument, and only move data as they do so.

@@ -50,11 +50,15 @@ class Entries:
             floating point numbers. For token ids: ``word``, what they are looked up as; ``sum``, what
             constants have been added to (positions, types); ``embeddings``, what a normalisation made of
             that before the first layer, which is the same as ``sum`` where the first layer reads that itself.
+        leaves: what requires a gradient in the place of the input, a tensor for every look-up.
+        beside: constants that were put beside what depends on the input, such as a class token.
         lookups: how often token ids were looked up.
     """
 
     def __init__(self, inputs: Tensor | Mapping[str, Tensor]):
         self.points: dict[str, Tensor] = {}
+        self.leaves: list[Tensor] = []
+        self.beside: list[Tensor] = []
         self.lookups = 0
         self.pixels = Marks()
         self._tokens, self._stream = Marks(), Marks()

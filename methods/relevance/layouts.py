@@ -177,6 +177,8 @@ class Layouts:
         """The numbers of what was computed element by element, or along dimensions that hold one number."""
         if name == "einsum" and len(args) == 3:
             return self._einsum(args)
+        if name in ("cat", "concat", "concatenate"):
+            return self._joined(args, kwargs, result)
         if name == "stack":
             dim = kwargs.get("dim", args[1] if len(args) > 1 else 0)
             return self[tensors[0]].unsqueeze(dim)
@@ -196,6 +198,19 @@ class Layouts:
             if (numbers := aligned(self[t], result.shape)) is not None:
                 return numbers
         return None
+
+    def _joined(self, args: tuple, kwargs: dict, result: Tensor) -> Tensor | None:
+        dim = kwargs.get("dim", args[1] if len(args) > 1 else 0) % result.ndim
+        parts, numbers = args[0], [self[t] for t in args[0]]
+        elsewhere = [n for n in numbers if n is not None and n.shape[dim] == 1 and n.numel() > 1]
+        if elsewhere:  # along another dimension than that of the samples, beside constants maybe
+            return elsewhere[0]
+        if any(n is None for n in numbers):
+            return None
+        sizes = [
+            [*n.shape[:dim], t.shape[dim], *n.shape[dim + 1 :]] for n, t in zip(numbers, parts, strict=True)
+        ]
+        return compressed(torch.cat([n.expand(s) for n, s in zip(numbers, sizes, strict=True)], dim))
 
     def _einsum(self, args: tuple) -> Tensor | None:
         inputs, arrow, output = args[0].replace(" ", "").partition("->")

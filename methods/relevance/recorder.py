@@ -13,6 +13,7 @@ memory with that tensor has the value and the history that it has in the model.
 """
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
@@ -49,6 +50,7 @@ class Recorder(TorchFunctionMode):
         precision: the type that operations run in under autocast, if another.
         backward: prepare for reading backwards, not only for finding the attentions.
         single_views: let a model write into each of the views that one call returned, at some cost.
+        changes: what to add to attentions, by how many softmaxes came before them.
 
     Attributes:
         inputs: what to call the model with.
@@ -64,6 +66,7 @@ class Recorder(TorchFunctionMode):
         precision: torch.dtype | None,
         backward: bool,
         single_views: bool = False,
+        changes: Mapping[int, Tensor] = MappingProxyType({}),
     ):
         super().__init__()
         self.dtype, self._single_views = dtype, single_views
@@ -77,6 +80,7 @@ class Recorder(TorchFunctionMode):
         self._nodes: set = set()  # the autograd nodes of everything seen computed
         self._foreign: set = set()  # those of what depends on no input
         self._leaves: list[Tensor] = []
+        self._changes, self._softmaxes = changes, 0
         self._depth = 0  # of the module we are in
         self._whole: tuple[nn.Module, Tensor, Tensor] | None = None  # the one that has a rule as a whole
         self._looks_inside = (
@@ -123,9 +127,11 @@ class Recorder(TorchFunctionMode):
         if self._batch > 1:
             self._samples.follow(name, function, args, kwargs, result)
         self.found.queries.follow(name, function, args, kwargs, result)
+        if name == "softmax":
+            self._softmaxes += 1
         if name == "softmax" and (self.carries(result) or not self._backward):
-            dim = kwargs.get("dim", args[1] if len(args) > 1 else -1)
-            result = self.found.softmax(result, dim, self.remember)
+            dim, number = kwargs.get("dim", args[1] if len(args) > 1 else -1), self._softmaxes - 1
+            result = self.found.softmax(result, dim, number, self._changes.get(number), self.remember)
         elif args:
             self.found.follow(name, args, result)
         return result
@@ -160,6 +166,8 @@ class Recorder(TorchFunctionMode):
     def _ruled(self, name: str, function: Callable, args: tuple, kwargs: dict):
         """A call with the rule that it has, or barred to relevance if it has none."""
         if name in ops.MOVEMENTS and kwargs.get("reduce") is None:
+            if name in ops.JOINS:
+                args = self._constants_as_points(args)
             return self._moved_or_made(name, function, args, kwargs)
         kind, function, args = self._classify(name, function, args, kwargs)
         if kind is None:
@@ -171,6 +179,19 @@ class Recorder(TorchFunctionMode):
             return result
         self.found.joined(*args[:2])
         return RuledCall.apply(self.mode, kind, self._place(*args[:2]), function, kwargs, *args)
+
+    def _constants_as_points(self, args: tuple) -> tuple:
+        """Let constants that are put beside what depends on the input tell what relevance they get."""
+
+        def point(value):
+            if isinstance(value, (tuple, list)):
+                return type(value)(map(point, value))
+            if not _is_floating(value) or value.requires_grad:
+                return value
+            self.entries.beside.append(value.detach().requires_grad_())
+            return self.entries.beside[-1]
+
+        return tuple(map(point, args))
 
     def _round(self, result: Tensor, function: Callable, args: tuple) -> None:
         """Give what became of pixels the values that it has in their own type: no network has begun yet."""
@@ -265,6 +286,7 @@ class Recorder(TorchFunctionMode):
 
     def _leaf(self, value: Tensor) -> Tensor:
         self._leaves.append(value.requires_grad_())
+        self.entries.leaves.append(value)
         return value
 
     def _given(self, point: Tensor, numbers: Tensor | None) -> Tensor:
@@ -430,9 +452,9 @@ class Recorder(TorchFunctionMode):
         shape = torch.broadcast_shapes(u.shape, v.shape)
         if self._batch == 1:
             return Place(0, 1, 1, len(shape))
-        known = (aligned(self._samples[t], shape) for t in (u, v))
-        places = [place(numbers, self._batch) for numbers in known if numbers is not None]
-        where = next(iter(places), None) if places else by_size(shape, self._batch)
+        known = [n for t in (u, v) if (n := aligned(self._samples[t], shape)) is not None]
+        places = (place(numbers, self._batch) for numbers in known)
+        where = next(filter(None, places), None) if known else by_size(shape, self._batch)
         if where is None:
             return Unplaced(
                 f"which numbers of a sum of shape {tuple(shape)} in {calling_module()} belong to one sample "

@@ -199,7 +199,12 @@ def pixels(
 
 @dataclass(frozen=True)
 class RuleSet:
-    """One rule for each kind of operation that can carry relevance."""
+    """One rule for each kind of operation that can carry relevance.
+
+    Attributes:
+        conserves: whether the rules keep the total, but for what they drop at constants that are added;
+            :func:`methods.verify` holds them to it.
+    """
 
     name: str
     linear: Rule
@@ -211,11 +216,12 @@ class RuleSet:
     shift: Rule
     identity: Rule
     pixels: Rule
+    conserves: bool = False
 
     @classmethod
     def kinds(cls) -> list[str]:
         """The kinds of operations that have a rule."""
-        return [field.name for field in fields(cls) if field.name != "name"]
+        return [field.name for field in fields(cls) if field.name not in ("name", "conserves")]
 
     def rule(self, kind: str | Rule) -> Rule:
         """The rule for a kind of operation; a rule itself stands for itself."""
@@ -236,10 +242,11 @@ PROPOSED = RuleSet(
     shift=shift,
     identity=identity,
     pixels=pixels,
+    conserves=True,
 )
 """The rules of transformer attribution; they keep the total relevance."""
 
-OLDER = replace(PROPOSED, name="older", linear=linear_parts, add=add_proportional)
+OLDER = replace(PROPOSED, name="older", linear=linear_parts, add=add_proportional, conserves=False)
 """The rules under which the paper's LRP and partial LRP baselines were computed; they do not."""
 
 _added: dict[str, Callable | str] = {}

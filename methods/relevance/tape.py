@@ -1,7 +1,8 @@
 """The engine: one forward pass of an unmodified model that can be read backwards in several ways."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +29,27 @@ class NoAttentionError(ValueError):
     """No attention probabilities were seen in a model's forward pass."""
 
 
+class Use(NamedTuple):
+    """That a tape was read: for what, whether at attentions, and under which rules."""
+
+    what: Literal["gradient", "relevance"]
+    at_attention: bool
+    rules: RuleSet | None
+
+
+_observers: list[list[Use]] = []
+
+
+@contextmanager
+def observed() -> Iterator[list[Use]]:
+    """Note how tapes are read; by :meth:`Tape.readout`, which every method may ask for, not counted."""
+    _observers.append([])
+    try:
+        yield _observers[-1]
+    finally:
+        _observers.pop()
+
+
 class Tape:
     """What one forward pass left behind.
 
@@ -45,7 +67,7 @@ class Tape:
 
     def __init__(self, logits: Tensor, recorder: Recorder, backward: bool):
         self.logits, self._entries, self._mode = logits, recorder.entries, recorder.mode
-        self.attentions = recorder.found.attentions
+        self.attentions, self._numbers = recorder.found.attentions, recorder.found.numbers
         self.chained = [True] * len(self.attentions)
         self.crossed = [False] * len(self.attentions)
         if backward:
@@ -81,6 +103,7 @@ class Tape:
         self.chained = [last[i] == previous[i] and (last[i] is None or last[i] in reached[i]) for i in used]
         self.crossed = [last[i] is not None and last[i] not in reached[i] for i in used]
         self.attentions = [self.attentions[i] for i in used]
+        self._numbers = [self._numbers[i] for i in used]
 
     @classmethod
     def record(
@@ -136,6 +159,7 @@ class Tape:
 
     def gradient(self, target: Tensor | None, of: Sequence[Tensor]) -> list[Tensor]:
         """The true gradient of the explained logit with respect to tensors on the tape."""
+        self._note("gradient", of, None)
         return self._carry(None, target, of)
 
     def relevance(self, target: Tensor | None, of: Sequence[Tensor], rules: RuleSet) -> list[Tensor]:
@@ -147,6 +171,7 @@ class Tape:
         Raises:
             NoRuleError: if relevance meets an operation without a rule.
         """
+        self._note("relevance", of, rules)
         return self._carry(rules, target, of)
 
     def readout(self) -> Tensor:
@@ -157,7 +182,7 @@ class Tape:
         evenly.
         """
         # The gradient of any logit reaches the same rows, so that of the predicted class will do.
-        (gradient,) = self.gradient(None, self.attentions[-1:])
+        (gradient,) = self._carry(None, None, self.attentions[-1:])
         read = (gradient != 0).any(dim=-1).any(dim=1)
         read[:, 0] |= ~read.any(dim=1)  # a constant logit reads nothing
         return (read / read.sum(dim=1, keepdim=True)).to(gradient.dtype)[:, None]
@@ -175,7 +200,47 @@ class Tape:
         finally:
             self._mode.ledger = None
 
-    def _carry(self, rules: RuleSet | None, target: Tensor | None, of: Sequence[Tensor]) -> list[Tensor]:
+    def totals(self, target: Tensor | None, rules: RuleSet) -> dict[str, float]:
+        """Where the 1 that is put on the logit goes, per sample.
+
+        Returns:
+            ``entry``, what arrives at the input itself or at the look-up of tokens; ``beside``, at constants
+            that were put beside that, such as a class token; ``dropped``, what the rules give to nobody:
+            the share of what was added, such as positions, masks and biases of scores.
+
+        Raises:
+            NoRuleError: as :meth:`relevance`.
+        """
+        entered = self._entries.leaves
+        self._mode.ledger = []
+        try:
+            found = self._carry(rules, target, [*entered, *self._entries.beside], allow_unused=True)
+            ledger = self._mode.ledger
+        finally:
+            self._mode.ledger = None
+        sums = [0.0 if r is None else r.sum().item() / len(self.logits) for r in found]
+        dropped = sum(e.received - e.handed_on for e in ledger if e.kind == "shift") / len(self.logits)
+        at = len(entered)
+        return {"entry": sum(sums[:at]), "beside": sum(sums[at:]), "dropped": dropped}
+
+    def logits_with(self, forward: Forward, inputs: Inputs, changes: Sequence[Tensor]) -> Tensor:
+        """The logits of another run, without a tape, in which something is added to the attentions.
+
+        Args:
+            forward: as it was recorded, and ``inputs``.
+            changes: for each of :attr:`attentions`, (batch, heads, queries, keys).
+        """
+        with torch.inference_mode(False), torch.no_grad(), _no_fast_path():
+            by_number = dict(zip(self._numbers, changes, strict=True))
+            return _run(forward, Recorder(inputs, None, None, False, changes=by_number))[1]
+
+    def _note(self, what: str, of: Sequence[Tensor], rules: RuleSet | None) -> None:
+        for uses in _observers:
+            uses.append(Use(what, any(t is a for t in of for a in self.attentions), rules))
+
+    def _carry(
+        self, rules: RuleSet | None, target: Tensor | None, of: Sequence[Tensor], allow_unused: bool = False
+    ) -> list[Tensor]:
         if target is None:
             target = self.logits.argmax(dim=1)
         classes = self.logits.shape[1]
@@ -185,7 +250,8 @@ class Tape:
         self._mode.rules = rules
         with torch.inference_mode(False):
             try:
-                return list(torch.autograd.grad(self.logits, list(of), one_hot, retain_graph=True))
+                options = {"retain_graph": True, "allow_unused": allow_unused}
+                return list(torch.autograd.grad(self.logits, list(of), one_hot, **options))
             except RuntimeError as e:
                 raise failed(e, "reading the tape backwards") from e
 
