@@ -71,11 +71,13 @@ class BackwardMode:
     Attributes:
         ledger: if not None, what every operation received and handed on is noted in it.
         precision: run operations under autocast to this type, and store what they return in float32.
+        precise: what the last operation returned in float64, where that is another tensor.
     """
 
     rules: RuleSet | None = None
     ledger: list[LedgerEntry] | None = None
     precision: torch.dtype | None = None
+    precise: Tensor | None = None
     _kept: dict[int, list[weakref.ref]] = field(default_factory=dict)  # by the storages that it lies in
 
     def keep(self, args: Sequence, result: Tensor) -> Kept:
@@ -174,13 +176,17 @@ class RuledCall(torch.autograd.Function):
     """An operation that can hand back either its gradient or, by a rule, its relevance."""
 
     @staticmethod
-    def forward(ctx, mode, kind, place, function, kwargs, *args):
+    def forward(ctx, mode, kind, place, function, kwargs, precise, *args):
         ctx.set_materialize_grads(False)
         args = [
             a.detach().requires_grad_() if needed else a
-            for a, needed in zip(args, ctx.needs_input_grad[5:], strict=True)
+            for a, needed in zip(args, ctx.needs_input_grad[6:], strict=True)
         ]
-        result = _graph(mode, function, args, kwargs)
+        if precise is None:
+            result = _graph(mode, function, args, kwargs)
+        else:  # the graph is made from what is kept, when a gradient is asked for
+            mode.precise = function(*precise[0], **precise[1])
+            result = mode.precise.to(next(a.dtype for a in args if isinstance(a, Tensor) and a.requires_grad))
         ctx.kept = mode.keep(args, result)
         ctx.mode, ctx.kind, ctx.place, ctx.function, ctx.kwargs = mode, kind, place, function, kwargs
         return result.detach()
@@ -189,15 +195,13 @@ class RuledCall(torch.autograd.Function):
     def backward(ctx, incoming):
         kept, mode = ctx.kept, ctx.mode
         if incoming is None:
-            return (None,) * (5 + len(kept.args))
+            return (None,) * (6 + len(kept.args))
         carriers = kept.carriers
         inputs = [kept.args[i] for i in carriers]
         if ctx.function is F.linear:  # not by its kind, which users may give to other functions
             shares = _by_rows(ctx, incoming)
         elif mode.rules is None:
-            if not kept.result.requires_grad:  # what it was computed from has been written into since
-                kept.result = _graph(mode, ctx.function, kept.args, ctx.kwargs)
-            shares = torch.autograd.grad(kept.result, inputs, incoming, retain_graph=True)
+            shares = _gradients(ctx, inputs, incoming)
         elif ctx.place is not None:
             shares = mode.shares_by_sample(ctx.place, ctx.kind, incoming, kept, ctx.kwargs)
         else:
@@ -205,7 +209,20 @@ class RuledCall(torch.autograd.Function):
         outgoing = [None] * len(kept.args)
         for i, share in zip(carriers, shares, strict=True):
             outgoing[i] = share
-        return None, None, None, None, None, *outgoing
+        return None, None, None, None, None, None, *outgoing
+
+
+def _gradients(ctx, inputs: Sequence[Tensor], incoming: Tensor) -> Sequence[Tensor]:
+    """The gradients of an operation's inputs, by autograd on what was kept of it."""
+    result = ctx.kept.result
+    if not result.requires_grad:  # there is no graph yet, or what it was made from has been written into
+        if ctx.function is torch.matmul and len(inputs) == 2 and min(t.ndim for t in inputs) > 1:
+            u, v = (t.detach() for t in inputs)  # known without the product itself
+            return (incoming @ v.mT).sum_to_size(u.shape), (u.mT @ incoming).sum_to_size(v.shape)
+        if ctx.function is torch.add and not ctx.kwargs:
+            return [incoming.sum_to_size(t.shape) for t in inputs]
+        result = _graph(ctx.mode, ctx.function, ctx.kept.args, ctx.kwargs)
+    return torch.autograd.grad(result, inputs, incoming, retain_graph=True)
 
 
 def _graph(mode: BackwardMode, function: Callable, args: Sequence, kwargs: dict) -> Tensor:

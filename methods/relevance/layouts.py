@@ -139,6 +139,26 @@ class Marks:
         return known is not None and known() is t
 
 
+class Values:
+    """What belongs to tensors, and is let go with them."""
+
+    def __init__(self):
+        self._known: dict[int, tuple[weakref.ref, Tensor]] = {}
+
+    def __setitem__(self, t: Tensor, value: Tensor) -> None:
+        key, known = id(t), self._known
+
+        def forget(reference: weakref.ref) -> None:
+            if key in known and known[key][0] is reference:
+                del known[key]
+
+        known[key] = weakref.ref(t, forget), value
+
+    def __getitem__(self, t: Tensor) -> Tensor | None:
+        known = self._known.get(id(t))
+        return known[1] if known is not None and known[0]() is t else None
+
+
 class Layouts:
     """The numbers of everything that was computed so far from what they were first given for."""
 

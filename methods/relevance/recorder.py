@@ -24,7 +24,7 @@ from methods.relevance import calls as ops
 from methods.relevance.attentions import AttentionFinder
 from methods.relevance.entries import Entries
 from methods.relevance.functions import BackwardMode, NoRule, RuledCall, RuledModule
-from methods.relevance.layouts import Layouts, Place, Unplaced, aligned, along, by_size, place
+from methods.relevance.layouts import Layouts, Place, Unplaced, Values, aligned, along, by_size, place
 from methods.relevance.modules import RefusedError, calling_module, check, failed
 from methods.relevance.rules import rule_of_function, rule_of_module
 
@@ -51,6 +51,8 @@ class Recorder(TorchFunctionMode):
         backward: prepare for reading backwards, not only for finding the attentions.
         single_views: let a model write into each of the views that one call returned, at some cost.
         changes: what to add to attentions, by how many softmaxes came before them.
+        precise: compute the forward pass in float64, and from that what is kept in ``dtype``. Every tensor
+            of the tape then has its value in float64 beside it, as long as the model holds it.
 
     Attributes:
         inputs: what to call the model with.
@@ -67,6 +69,7 @@ class Recorder(TorchFunctionMode):
         backward: bool,
         single_views: bool = False,
         changes: Mapping[int, Tensor] = MappingProxyType({}),
+        precise: bool = False,
     ):
         super().__init__()
         self.dtype, self._single_views = dtype, single_views
@@ -81,6 +84,7 @@ class Recorder(TorchFunctionMode):
         self._foreign: set = set()  # those of what depends on no input
         self._leaves: list[Tensor] = []
         self._changes, self._softmaxes = changes, 0
+        self._is_precise, self._precise = precise, Values()
         self._depth = 0  # of the module we are in
         self._whole: tuple[nn.Module, Tensor, Tensor] | None = None  # the one that has a rule as a whole
         self._looks_inside = (
@@ -92,8 +96,10 @@ class Recorder(TorchFunctionMode):
                 self._samples[t] = along(self._batch, 0, t.ndim)
         if backward and isinstance(inputs, Tensor) and inputs.is_floating_point():
             self._own_type = inputs.dtype
+            exact = inputs.detach().to(torch.float64)
             leaf = self._leaf(inputs.detach().to(dtype, copy=True))
             self.entries.points["pixels"] = leaf
+            self._pair(leaf, exact)
             self.inputs = self._given(leaf, self._samples[inputs])
             if inputs.ndim == 4:
                 self.entries.pixels.add(self.inputs)
@@ -131,7 +137,9 @@ class Recorder(TorchFunctionMode):
             self._softmaxes += 1
         if name == "softmax" and (self.carries(result) or not self._backward):
             dim, number = kwargs.get("dim", args[1] if len(args) > 1 else -1), self._softmaxes - 1
+            exact = self._precise[result]
             result = self.found.softmax(result, dim, number, self._changes.get(number), self.remember)
+            self._pair(result, exact)
         elif args:
             self.found.follow(name, args, result)
         return result
@@ -154,7 +162,7 @@ class Recorder(TorchFunctionMode):
         if self.dtype is not None and name in ops.CASTS:
             return args[0]
         if self._whole is not None and not self._looks_inside:
-            return function(*args, **kwargs)
+            return self._native(name, function, args, kwargs)
         if rewritten := self._rewritten(name, args, kwargs):
             with self:
                 return rewritten()
@@ -168,17 +176,59 @@ class Recorder(TorchFunctionMode):
         if name in ops.MOVEMENTS and kwargs.get("reduce") is None:
             if name in ops.JOINS:
                 args = self._constants_as_points(args)
-            return self._moved_or_made(name, function, args, kwargs)
+            return self._native(name, function, args, kwargs)
         kind, function, args = self._classify(name, function, args, kwargs)
         if kind is None:
             return self._without_rule(name, function, args, kwargs)
         if kind != "add":
-            result = RuledCall.apply(self.mode, kind, None, function, kwargs, *args)
+            result = self._call_ruled(kind, None, function, args, kwargs)
             if kind == "identity" and args[0] in self.entries.pixels:
                 self._round(result, function, args)
             return result
         self.found.joined(*args[:2])
-        return RuledCall.apply(self.mode, kind, self._place(*args[:2]), function, kwargs, *args)
+        return self._call_ruled(kind, self._place(*args[:2]), function, args, kwargs)
+
+    def _call_ruled(
+        self, kind, where: Place | Unplaced | None, function: Callable, args: tuple, kwargs: dict
+    ):
+        precise = (self._exact(args), self._exact(kwargs)) if self._is_precise else None
+        result = RuledCall.apply(self.mode, kind, where, function, kwargs, precise, *args)
+        self._pair(result, self.mode.precise)
+        self.mode.precise = None
+        return result
+
+    def _native(self, name: str, function: Callable, args: tuple, kwargs: dict):
+        """Run a call that autograd reads backwards by itself, or that relevance does not pass."""
+        result = self._moved_or_made(name, function, args, kwargs)
+        if self._is_precise:
+            with torch.no_grad():
+                self._pair(
+                    result, self._moved_or_made(name, function, self._exact(args), self._exact(kwargs))
+                )
+        return result
+
+    def _exact(self, value):
+        """An argument with its value in float64."""
+        if isinstance(value, dict):
+            return {key: self._exact(v) for key, v in value.items()}
+        if isinstance(value, (tuple, list)) and type(value) in (tuple, list):
+            return type(value)(map(self._exact, value))
+        if isinstance(value, torch.dtype) and value.is_floating_point:
+            return torch.float64
+        if not _is_floating(value):
+            return value
+        exact = self._precise[value]
+        return value.detach().to(torch.float64) if exact is None else exact
+
+    def _pair(self, result, exact) -> None:
+        """Note the float64 values of what a call returned."""
+        if not self._is_precise or exact is None:
+            return
+        if isinstance(result, (tuple, list)):
+            for t, e in zip(result, exact, strict=True):
+                self._pair(t, e)
+        elif _is_floating(result) and result.shape == exact.shape:
+            self._precise[result] = exact
 
     def _constants_as_points(self, args: tuple) -> tuple:
         """Let constants that are put beside what depends on the input tell what relevance they get."""
@@ -196,9 +246,10 @@ class Recorder(TorchFunctionMode):
     def _round(self, result: Tensor, function: Callable, args: tuple) -> None:
         """Give what became of pixels the values that it has in their own type: no network has begun yet."""
         own = self._own_type
-        if self.dtype is not None and own != result.dtype:
+        if self.dtype is not None and own != torch.float64:
             with torch.no_grad():
                 result.copy_(function(*(a.to(own) if _is_floating(a) else a for a in args)))
+                self._pair(result, result.to(torch.float64))
 
     # --- what carries
 
@@ -272,6 +323,7 @@ class Recorder(TorchFunctionMode):
                 self.remember(seen)
             if seen is not value:
                 self._samples[seen] = self._samples[value]
+                self._pair(seen, self._precise[value])
             return seen
         if isinstance(value, Tensor):
             constant = _constant(value)
@@ -293,6 +345,8 @@ class Recorder(TorchFunctionMode):
         """What a model goes on with that may write into it: the point on the tape stays as it is."""
         ours = point.clone()
         self.remember(ours)
+        if (exact := self._precise[point]) is not None:
+            self._pair(ours, exact.clone())
         self._samples[ours] = numbers
         return ours
 
@@ -303,6 +357,7 @@ class Recorder(TorchFunctionMode):
         where = self._entry_place(vectors, numbers)
         point = self._leaf(where.leading(vectors.detach().to(self.dtype), vectors.ndim))
         ours = self._given(where.back(point, vectors.shape), numbers)
+        self._pair(ours, vectors.detach().to(torch.float64))
         self.entries.found(point, ours)
         return ours
 
@@ -312,6 +367,8 @@ class Recorder(TorchFunctionMode):
         where = self._entry_place(t, numbers)
         point = where.leading(t, t.ndim)
         ours = self._given(where.back(point, t.shape), numbers)
+        if (exact := self._precise[t]) is not None:
+            self._pair(ours, exact.clone())
         self.entries.reached(name, point, ours)
         return ours
 
@@ -348,10 +405,12 @@ class Recorder(TorchFunctionMode):
             if not isinstance(result, Tensor) or not self.carries(result):
                 return None
             numbers = self._samples[result]
+            exact = self._precise[result]
             if not self._looks_inside:
                 result = RuledModule.apply(self.mode, rule_of_module(module)[0], result, x)
                 self.remember(result)
                 self._samples[result] = numbers
+                self._pair(result, exact)
             name = "layer_norm" if "Norm" in type(module).__name__ else "module"
             entry = self.entries.follow(name, [given], result)
             return result if entry is None else self._at_entry(entry, result, numbers)
@@ -379,6 +438,8 @@ class Recorder(TorchFunctionMode):
                 rest = [a.to(target.dtype) if _is_floating(a) else a for a in rest]
             self.remember(rest)
             self.mode.before_writing(target)
+            if self._is_precise:
+                self._overwrite_precise(target, function, rest, kwargs)
             function(target, *rest, **{key: self._prepare(v) for key, v in kwargs.items()})
             same = [v for v in values if v.ndim == target.ndim and self._samples[v] is not None]
             if self._samples[target] is None and same:
@@ -402,6 +463,8 @@ class Recorder(TorchFunctionMode):
             raise RefusedError(
                 f"{calling_module()} writes {tuple(new.shape)} into a tensor of {tuple(target.shape)}"
             )
+        if self._is_precise:
+            self._overwrite_precise(target, Tensor.copy_, [new], {})
         self.mode.before_writing(target)  # only now: what is new was computed from what is there
         try:
             target.copy_(new)
@@ -413,6 +476,15 @@ class Recorder(TorchFunctionMode):
         self.entries.written(target, new)
         self._wrote(target)
         return target
+
+    def _overwrite_precise(self, target: Tensor, function: Callable, values: list, kwargs: dict) -> None:
+        """Write into what a tensor is in float64 as into itself."""
+        if (exact := self._precise[target]) is None:
+            exact = target.detach().to(torch.float64, copy=True)
+            if target._base is None:  # what else shares memory with a view would not know of it
+                self._pair(target, exact)
+        with torch.no_grad():
+            function(exact, *self._exact(values), **self._exact(kwargs))
 
     def _wrote(self, target: Tensor) -> None:
         self.remember([target] if target._base is None else [target, target._base])
@@ -430,15 +502,19 @@ class Recorder(TorchFunctionMode):
 
         def placed(values: Tensor) -> Tensor:
             return add(
-                torch.zeros_like(target, requires_grad=False).detach(),
+                torch.zeros_like(target, requires_grad=False, dtype=values.dtype).detach(),
                 **constants,
                 **{ops.ACCUMULATIONS[name]: values},
             )
 
         result = placed(source)
+        if self._is_precise:
+            with torch.no_grad():
+                self._pair(result, placed(self._exact(source)))
         if int(placed(torch.ones_like(source.detach())).max()) > 1:
             message = f"{name} of several rows to one (called by {calling_module()})"
-            result = NoRule.apply(self.mode, message, result)
+            exact, result = self._precise[result], NoRule.apply(self.mode, message, result)
+            self._pair(result, exact)
         self.remember(result)
         self._samples[result] = aligned(self._samples[target], result.shape)
         if not self.carries(target) and not bool(target.any()):
@@ -518,12 +594,16 @@ class Recorder(TorchFunctionMode):
     def _without_rule(self, name: str, function, args: tuple, kwargs: dict):
         """Run an operation whose gradient may pass but whose relevance must not."""
         self._looks_inside = False
-        result = function(*args, **kwargs)
+        result = self._native(name, function, args, kwargs)
         of = " of what are no pixels of the input any more" if name == "conv2d" else ""
         message = f"{name} (called by {calling_module()}){of}"
 
         def guard(t):
-            return NoRule.apply(self.mode, message, t) if isinstance(t, Tensor) and t.requires_grad else t
+            if not isinstance(t, Tensor) or not t.requires_grad:
+                return t
+            barred = NoRule.apply(self.mode, message, t)
+            self._pair(barred, self._precise[t])
+            return barred
 
         return _map(guard, result)
 

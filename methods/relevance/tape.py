@@ -19,6 +19,7 @@ Forward = Callable[[Inputs], Tensor]
 # What relevance is computed in, and the type that operations of the forward pass run in where it is another.
 DTYPES = {
     "float64": (torch.float64, None),
+    "mixed": (torch.float32, None),
     "float32": (torch.float32, None),
     "bfloat16": (torch.float32, torch.bfloat16),
     "float16": (torch.float32, torch.float16),
@@ -116,8 +117,10 @@ class Tape:
             inputs: a tensor or a mapping of tensors, batch first.
             backward: keep what reading the tape backwards needs; without it only the attentions are kept.
             dtype: ``float64`` or ``float32``: what everything computed from the input is computed in,
-                whatever the type of the model's weights; ``bfloat16`` or ``float16``: the forward pass under
-                autocast to that type, relevance in float32; None leaves it to the model. Needs ``backward``.
+                whatever the type of the model's weights; ``mixed``: the forward pass in float64, and what is
+                read backwards in float32, rounded from that; ``bfloat16`` or ``float16``: the forward pass
+                under autocast to that type, relevance in float32; None leaves it to the model. Needs
+                ``backward``.
 
         Raises:
             ValueError: if the result is not a (batch, classes) tensor, or does not depend on ``inputs`` in
@@ -130,12 +133,13 @@ class Tape:
             raise ValueError(f"dtype={dtype!r}: expected one of {', '.join(DTYPES)}")
         if isinstance(forward, nn.Module):
             check(forward)
-        types = DTYPES.get(dtype, (None, None))
+        types, precise = DTYPES.get(dtype, (None, None)), dtype == "mixed"
         with torch.inference_mode(False), torch.set_grad_enabled(backward), _no_fast_path():
             try:
-                recorder, logits = _run(forward, Recorder(inputs, *types, backward))
+                recorder, logits = _run(forward, Recorder(inputs, *types, backward, precise=precise))
             except MultipleViews:
-                recorder, logits = _run(forward, Recorder(inputs, *types, backward, single_views=True))
+                again = Recorder(inputs, *types, backward, single_views=True, precise=precise)
+                recorder, logits = _run(forward, again)
         if not isinstance(logits, Tensor) or logits.ndim != 2:
             shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits)
             raise ValueError(f"{_describe(forward)} must return (batch, classes) logits, not {shape}")
