@@ -105,9 +105,11 @@ def place(numbers: Tensor, batch: int) -> Place | None:
 
 def compressed(numbers: Tensor) -> Tensor:
     """The same numbers, of size 1 along every dimension along which they do not change."""
+    for dim, size in enumerate(numbers.shape):  # what was only expanded first, which needs no look
+        if size > 1 and numbers.stride(dim) == 0:
+            numbers = numbers.narrow(dim, 0, 1)
     for dim, size in enumerate(numbers.shape):
-        first = numbers.narrow(dim, 0, 1) if size else numbers
-        if size > 1 and (numbers.stride(dim) == 0 or bool((numbers == first).all())):
+        if size > 1 and bool((numbers == (first := numbers.narrow(dim, 0, 1))).all()):
             numbers = first
     return numbers.contiguous()
 

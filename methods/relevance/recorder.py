@@ -154,6 +154,14 @@ class Recorder(TorchFunctionMode):
                 if "without overflow" not in str(e) or self.dtype is None:
                     raise
                 result = function(*self._prepare(args), **constants)
+            if (
+                self._is_precise
+                and name in ops.MOVEMENTS
+                and any(map(self._has_exact, _tensors(args, kwargs)))
+            ):
+                self._pair(
+                    result, self._moved_or_made(name, function, self._exact(args), self._exact(kwargs))
+                )
             self.entries.follow_constants(name, args, result)
             if not self._backward or (ids := self.entries.looked_up(name, args, result)) is None:
                 return result
@@ -219,6 +227,9 @@ class Recorder(TorchFunctionMode):
             return value
         exact = self._precise[value]
         return value.detach().to(torch.float64) if exact is None else exact
+
+    def _has_exact(self, t: Tensor) -> bool:
+        return self._precise[t] is not None
 
     def _pair(self, result, exact) -> None:
         """Note the float64 values of what a call returned."""
@@ -428,6 +439,8 @@ class Recorder(TorchFunctionMode):
             self.mode.before_writing(target)
             self.entries.written(target, *values)
             function(*_map(_constant, args), **{key: _constant(v) for key, v in kwargs.items()})
+            if (exact := self._precise[target]) is not None:
+                exact.copy_(target)
             return None if name == "__setitem__" else target
         given = ops.accumulation(name.removesuffix("_"), args, kwargs)
         overwrites = given is None and name in ops.OVERWRITES
