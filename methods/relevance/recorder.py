@@ -132,7 +132,8 @@ class Recorder(TorchFunctionMode):
         self.remember(result)
         if self._batch > 1:
             self._samples.follow(name, function, args, kwargs, result)
-        self.found.queries.follow(name, function, args, kwargs, result)
+        if name not in ops.ADDITIONS or result.ndim > 3:  # a sum on the residual stream is of tokens
+            self.found.queries.follow(name, function, args, kwargs, result)
         if name == "softmax":
             self._softmaxes += 1
         if name == "softmax" and (self.carries(result) or not self._backward):
