@@ -17,8 +17,7 @@ from bench.console import say
 from bench.families import FAMILIES, SMALL, TINY, Example, Family
 from bench.sanity import conservation
 from methods import LRP, GradCAM, PartialLRP, RawAttention, Rollout, TransformerAttribution
-from methods.rules import PROPOSED
-from methods.tape import Tape
+from methods.relevance import PROPOSED, Tape
 
 METHODS = {
     "transformer attribution": TransformerAttribution(start_layer=0),

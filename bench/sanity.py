@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from methods.rules import RuleSet
-from methods.tape import Tape
+from methods.relevance import RuleSet, Tape
 
 # What is looked at: beyond which number a table warns, and how.
 WARNINGS = {

@@ -1,14 +1,13 @@
 """GradCAM on the last block's attention."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from methods.attention import min_max, visible
-from methods.classes import for_each_class
-from methods.tape import Forward, Inputs, Tape
+from methods.common import for_each_class, min_max, visible
+from methods.relevance import Forward, Inputs, Tape
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,8 @@ class GradCAM:
         ValueError: for another value of ``weights``.
     """
 
+    version: ClassVar[int] = 1
+
     weights: Literal["row", "matrix"] = "row"
     prefix_tokens: int = 1
 
@@ -43,7 +44,7 @@ class GradCAM:
         """
         tape = Tape.record(forward, inputs)
         attention, row = tape.attentions[-1].detach(), tape.readout()
-        valid = visible(inputs, attention)
+        valid = visible(tape, row)
         by_row = self.weights == "row"
         if by_row:
             valid = valid & (torch.arange(valid.shape[1], device=valid.device) >= self.prefix_tokens)

@@ -1,12 +1,12 @@
 """Layer-wise relevance propagation down to the input."""
 
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from methods.classes import for_each_class
-from methods.rules import DTYPE, OLDER, RuleSet
-from methods.tape import Forward, Inputs, Tape
+from methods.common import for_each_class
+from methods.relevance import DTYPE, OLDER, Forward, Inputs, RuleSet, Tape
 
 
 @dataclass(frozen=True)
@@ -14,15 +14,20 @@ class LRP:
     """Relevance of the input itself: of every pixel, or of every token that enters the encoder.
 
     The baseline of the paper: the older rules, under which the total is not kept. Images: summed over the
-    channels. Text: what reaches the sum of embeddings, summed over the hidden dimension.
+    channels. Text: what reaches the embeddings, summed over the hidden dimension.
 
     Args:
         rules: how relevance is propagated.
-        dtype: in which forward pass and relevance are computed (see :data:`methods.rules.DTYPE`).
+        entry: where the tokens of a text are said to enter: ``word``, ``sum`` or ``embeddings`` (see
+            :meth:`methods.relevance.Tape.entry_at`).
+        dtype: in which forward pass and relevance are computed (see :data:`methods.relevance.DTYPE`).
     """
+
+    version: ClassVar[int] = 1
 
     rules: RuleSet = OLDER
     dtype: str = DTYPE
+    entry: Literal["word", "sum", "embeddings"] = "sum"
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
         """Explain ``target`` (batch,) or (batch, classes), or the predicted class if None.
@@ -32,9 +37,10 @@ class LRP:
             classes.
         """
         tape = Tape.record(forward, inputs, dtype=self.dtype)
+        entry = tape.entry_at(self.entry)
 
         def explain(target: Tensor | None) -> Tensor:
-            (relevance,) = tape.relevance(target, [tape.entry], self.rules)
+            (relevance,) = tape.relevance(target, [entry], self.rules)
             return relevance.sum(dim=1 if relevance.ndim == 4 else -1)
 
         return for_each_class(target, explain)

@@ -1,12 +1,12 @@
 """Partial LRP: the relevance of the last block's attention."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
-from methods.classes import for_each_class
-from methods.rules import DTYPE, OLDER, RuleSet
-from methods.tape import Forward, Inputs, Tape
+from methods.common import for_each_class
+from methods.relevance import DTYPE, OLDER, Forward, Inputs, RuleSet, Tape
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,10 @@ class PartialLRP:
 
     Args:
         rules: how relevance is propagated.
-        dtype: in which forward pass and relevance are computed (see :data:`methods.rules.DTYPE`).
+        dtype: in which forward pass and relevance are computed (see :data:`methods.relevance.DTYPE`).
     """
+
+    version: ClassVar[int] = 1
 
     rules: RuleSet = OLDER
     dtype: str = DTYPE

@@ -1,6 +1,5 @@
 """A random map, the floor of every comparison."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,9 +7,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from methods.attention import visible
-from methods.classes import for_each_class
-from methods.tape import Forward, Inputs, Tape
+from methods.common import drawing, for_each_class, visible
+from methods.relevance import Forward, Inputs, Tape
 
 
 @dataclass(frozen=True)
@@ -24,28 +22,22 @@ class RandomMap:
         seed: another seed is another map.
     """
 
+    version: ClassVar[int] = 1
     class_specific: ClassVar[bool] = False
 
     seed: int = 0
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
         """Returns (batch, tokens), 0 at padding; the same for each class of a (batch, classes) ``target``."""
-        attention = Tape.record(forward, inputs, backward=False).attentions[-1]
-        valid = visible(inputs, attention).cpu()
+        padded = isinstance(inputs, Mapping)
+        tape = Tape.record(forward, inputs, backward=padded)
+        attention = tape.attentions[-1]
+        size = attention.shape[0], attention.shape[-1]
+        valid = (visible(tape, tape.readout()) if padded else torch.ones(size, dtype=torch.bool)).cpu()
         relevance = torch.zeros(valid.shape, dtype=torch.float64)
         for sample, is_token in enumerate(valid):
-            generator = torch.Generator().manual_seed(self._seed_of(inputs, sample, is_token))
+            generator = drawing(self.seed, inputs, sample, is_token)
             count = int(is_token.sum())
             relevance[sample, is_token] = torch.rand(count, generator=generator, dtype=torch.float64)
         relevance = relevance.to(attention.device)
         return for_each_class(target, lambda _: relevance)
-
-    def _seed_of(self, inputs: Inputs, sample: int, is_token: Tensor) -> int:
-        if isinstance(inputs, Mapping):
-            content = [inputs[name][sample].cpu()[is_token] for name in sorted(inputs)]
-        else:
-            content = [inputs[sample].cpu()]
-        digest = hashlib.sha256(str(self.seed).encode())
-        for tensor in content:
-            digest.update(tensor.contiguous().numpy().tobytes())
-        return int.from_bytes(digest.digest()[:8], "big") >> 1  # torch takes 63 bits

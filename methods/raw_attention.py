@@ -5,19 +5,20 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from methods.classes import for_each_class
-from methods.tape import Forward, Inputs, Tape
+from methods.common import for_each_class
+from methods.relevance import Forward, Inputs, Tape
 
 
 @dataclass(frozen=True)
 class RawAttention:
     """E_h A^(B), the row that the model reads: the last block's attention, averaged over the heads.
 
-    That is the class token's row, where there is one (see :meth:`methods.tape.Tape.readout`).
+    That is the class token's row, where there is one (see :meth:`methods.relevance.Tape.readout`).
 
     It does not depend on the explained class.
     """
 
+    version: ClassVar[int] = 1
     class_specific: ClassVar[bool] = False
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:

@@ -5,9 +5,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from methods.attention import blocks, roll_up
-from methods.classes import for_each_class
-from methods.tape import Forward, Inputs, Tape
+from methods.common import blocks, for_each_class, roll_up
+from methods.relevance import Forward, Inputs, Tape
 
 
 @dataclass(frozen=True)
@@ -15,7 +14,8 @@ class Rollout:
     """Attention multiplied through the blocks, with the skip connections as an identity.
 
     Â^(b) = rownormalise(I + E_h A^(b)), and the map is the row of Â^(B) · … · Â^(start) that the model reads
-    (the class token's, see :meth:`methods.tape.Tape.readout`). It does not depend on the explained class.
+    (the class token's, see :meth:`methods.relevance.Tape.readout`). It does not depend on the explained
+    class.
 
     Abnar & Zuidema, "Quantifying Attention Flow in Transformers", ACL 2020 (arXiv 2005.00928).
 
@@ -24,6 +24,7 @@ class Rollout:
             implementation uses 1 for images and 0 for text.
     """
 
+    version: ClassVar[int] = 1
     class_specific: ClassVar[bool] = False
 
     start_layer: int = 1
@@ -31,7 +32,7 @@ class Rollout:
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
         """Returns (batch, tokens), or the same for each class of a (batch, classes) ``target``."""
         tape = Tape.record(forward, inputs)
-        attentions = blocks(tape.attentions, self.start_layer)
+        attentions = blocks(tape, self.start_layer)
         maps = [a.detach().mean(dim=1) for a in attentions]
         relevance = roll_up(maps, tape.readout(), normalise_rows=True)
         return for_each_class(target, lambda _: relevance)

@@ -1,13 +1,12 @@
 """Transformer attribution, the method proposed by the paper."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
-from methods.attention import blocks, roll_up
-from methods.classes import for_each_class
-from methods.rules import DTYPE, PROPOSED, RuleSet
-from methods.tape import Forward, Inputs, Tape
+from methods.common import blocks, for_each_class, roll_up
+from methods.relevance import DTYPE, PROPOSED, Forward, Inputs, RuleSet, Tape
 
 
 @dataclass(frozen=True)
@@ -15,7 +14,7 @@ class TransformerAttribution:
     """Relevance of attention, weighed by its gradient and rolled up over the blocks.
 
     Ā^(b) = I + E_h[(∇A^(b) ⊙ R^(b))⁺], C = Ā^(B) · … · Ā^(start), and the map is the row of C that the model
-    reads (the class token's, see :meth:`methods.tape.Tape.readout`), where R^(b) is the relevance that
+    reads (the class token's, see :meth:`methods.relevance.Tape.readout`), where R^(b) is the relevance that
     reaches the attention A^(b) of block b under the proposed rules and ∇A^(b) the gradient of the explained
     logit.
 
@@ -30,11 +29,13 @@ class TransformerAttribution:
         normalise_rows: divide the rows of Ā by their sums (the reference implementation does for text).
         use_gradient: without it Ā^(b) = I + E_h[(R^(b))⁺], the paper's ablation.
         rules: how relevance is propagated.
-        dtype: in which forward pass and relevance are computed (see :data:`methods.rules.DTYPE`).
+        dtype: in which forward pass and relevance are computed (see :data:`methods.relevance.DTYPE`).
 
     Raises:
         ValueError: if ``normalise_rows`` or ``use_gradient`` is not True or False.
     """
+
+    version: ClassVar[int] = 1
 
     start_layer: int = 1
     stop_layer: int | None = None
@@ -54,7 +55,7 @@ class TransformerAttribution:
         A ``target`` of (batch, classes) is explained class by class; returns (batch, classes, tokens).
         """
         tape = Tape.record(forward, inputs, dtype=self.dtype)
-        attentions = blocks(tape.attentions, self.start_layer, self.stop_layer)
+        attentions = blocks(tape, self.start_layer, self.stop_layer)
         row = tape.readout()
 
         def explain(target: Tensor | None) -> Tensor:

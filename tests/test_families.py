@@ -10,8 +10,7 @@ import bench  # noqa: F401
 from bench.compatibility import METHODS, difference, double, logits_error, refusal, table
 from bench.families import CLASSES, FAMILIES, TINY
 from bench.sanity import conservation
-from methods.rules import PROPOSED
-from methods.tape import Tape
+from methods.relevance import PROPOSED, Tape
 
 pytestmark = pytest.mark.numerical
 

@@ -13,9 +13,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from methods import rules
-from methods.rules import OLDER, PROPOSED
-from methods.tape import Tape
+from methods.relevance import OLDER, PROPOSED, Tape, rules
 from tests.small_models import enlarged, make_bert, make_vit, rand, texts
 
 pytestmark = pytest.mark.numerical

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from methods import LRP, GradCAM, PartialLRP, RawAttention, Rollout, TransformerAttribution
-from methods.rules import OLDER, PROPOSED
-from methods.tape import Tape
+from methods.relevance import OLDER, PROPOSED, Tape
 from tests.small_models import IMAGES, LENGTHS, make_bert, make_vit, texts
 
 pytestmark = pytest.mark.numerical

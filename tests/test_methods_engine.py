@@ -12,8 +12,7 @@ import torch.nn.functional as F
 from transformers import BatchEncoding
 
 from methods import LRP, GradCAM, PartialLRP, RawAttention, Rollout, TransformerAttribution
-from methods.rules import PROPOSED
-from methods.tape import Tape
+from methods.relevance import PROPOSED, Tape
 from tests.small_models import LENGTHS, TOKENS, Model, make_bert, texts
 
 pytestmark = pytest.mark.numerical

@@ -18,8 +18,7 @@ from safetensors.torch import load_file
 from transformers import BertConfig, BertForSequenceClassification
 
 from methods import LRP, GradCAM, PartialLRP, RawAttention, Rollout, TransformerAttribution
-from methods.rules import PROPOSED
-from methods.tape import Tape
+from methods.relevance import PROPOSED, Tape
 
 pytestmark = pytest.mark.numerical
 

@@ -7,8 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
-from methods.rules import PROPOSED
-from methods.tape import Tape
+from methods.relevance import PROPOSED, Tape
 from tests.small_models import IMAGES, make_bert, make_vit, texts
 
 pytestmark = pytest.mark.numerical

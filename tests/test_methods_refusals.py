@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from methods import GradCAM, NoAttentionError, RawAttention, RefusedError, TransformerAttribution
-from methods.tape import Tape
+from methods.relevance import Tape
 from tests.small_models import TOKENS, WIDTH, Model, make_vit
 
 ALL = [TransformerAttribution(start_layer=0), GradCAM(), RawAttention()]

@@ -5,12 +5,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-import methods.registry
+import methods.relevance.rules
 from bench.config import PROJECT
 from bench.sanity import conservation
 from methods import LRP, NoRuleError, TransformerAttribution, register_rule
-from methods.rules import OLDER, PROPOSED, safe_divide
-from methods.tape import Tape
+from methods.relevance import OLDER, PROPOSED, Tape
+from methods.relevance.rules import safe_divide
 from tests.small_models import TOKENS, WIDTH, Model, make_vit, rand
 
 pytestmark = pytest.mark.numerical
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.numerical
 
 @pytest.fixture(autouse=True)
 def _no_rules_left_behind(monkeypatch):
-    monkeypatch.setattr(methods.registry, "_added", {})
+    monkeypatch.setattr(methods.relevance.rules, "_added", {})
 
 
 def relevance(op, rules=PROPOSED):

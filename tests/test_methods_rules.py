@@ -10,9 +10,8 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from methods import rules
-from methods.rules import OLDER, PROPOSED, safe_divide
-from methods.tape import Tape
+from methods.relevance import OLDER, PROPOSED, Tape, rules
+from methods.relevance.rules import safe_divide
 from tests.small_models import TOKENS, WIDTH, Model, rand
 
 pytestmark = pytest.mark.numerical

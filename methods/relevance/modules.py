@@ -1,5 +1,6 @@
 """What the tape sees of a model's modules: those it must refuse, those that have a rule as a whole."""
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,3 +57,27 @@ def calling_module() -> str:
             return type(owner).__name__
         frame = frame.f_back
     return "code outside of any module"
+
+
+_REMEDIES = (
+    (r"checkpoint", "turn recomputation off, as by model.gradient_checkpointing_disable()"),
+    (
+        r"dtype|scalar type|converted to type",
+        "types of numbers are mixed: convert the model with model.float() or .double()",
+    ),
+    (r"require grad|used in the graph", "no logit depends on it: ask for tensors of the same tape"),
+    (r"in-?place|leaf Variable|is a view", "write x = x + y there in place of what changes x itself"),
+)
+
+
+def failed(error: RuntimeError, where: str) -> Exception:
+    """What to raise for an error of torch's own: a RefusedError that says where it arose, and a remedy.
+
+    Memory that has run out is no matter of the model: such an error stays what it is.
+    """
+    text = str(error).strip() or type(error).__name__
+    if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text:
+        return error
+    fitting = (remedy for pattern, remedy in _REMEDIES if re.search(pattern, text, re.IGNORECASE))
+    remedy = next(fitting, "see whether the model runs on these inputs by itself, in eval mode")
+    return RefusedError(f"{where} failed: {text.splitlines()[0]}; {remedy}")

@@ -1,0 +1,262 @@
+"""Which kind of operation a torch call is, by the name under which torch reports it.
+
+The kinds are the fields of :class:`methods.relevance.RuleSet`. A call whose name is in none of these tables
+has no rule: its true gradient is known to autograd, its relevance is not.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FunctionType
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+IDENTITIES = {
+    # Functions of one tensor, element by element, and normalisations.
+    *("gelu", "relu", "tanh", "silu", "sigmoid", "leaky_relu", "elu", "mish", "hardswish", "softplus"),
+    *("softmax", "layer_norm", "rms_norm", "neg", "__neg__"),
+}
+
+NORMS = {"layer_norm", "rms_norm"}
+ADDITIONS = {"add", "__add__", "__radd__"}
+SUBTRACTIONS = {"sub", "__sub__", "subtract"}
+PRODUCTS = {"mul", "__mul__", "__rmul__", "multiply"}
+QUOTIENTS = {"div", "__truediv__", "true_divide"}
+MATRIX_PRODUCTS = {"matmul", "__matmul__", "bmm"}
+MEANS = {"mean": torch.mean, "sum": torch.sum}
+CASTS = {"float", "double", "half", "bfloat16", "type", "type_as"}
+COPIES = {"clone", "contiguous", "to", *CASTS}
+# These keep the order of the elements, and only change what is a row.
+RESHAPES = {
+    *("view", "view_as", "reshape", "reshape_as", "flatten", "unflatten", "squeeze", "unsqueeze", "ravel"),
+}
+MOVEMENTS = {
+    # Autograd sends a gradient exactly where these send the data, so relevance follows by itself.
+    *("T", "mT", "H", "mH"),
+    *("__getitem__", "select", "narrow", "index_select", "gather", "take_along_dim"),
+    *("transpose", "permute", "movedim", "moveaxis", "swapaxes", "swapdims", "adjoint", "t"),
+    *(
+        "cat",
+        "concat",
+        "concatenate",
+        "stack",
+        "unbind",
+        "chunk",
+        "split",
+        "tensor_split",
+        "split_with_sizes",
+    ),
+    *("expand", "expand_as", "broadcast_to", "repeat", "repeat_interleave", "flip", "roll"),
+    *("topk", "sort", "masked_fill", "where", "pad", "index_copy", "index_fill", "masked_scatter", "scatter"),
+    *(
+        "slice_scatter",
+        "select_scatter",
+        "squeeze_",
+        "unsqueeze_",
+        "transpose_",
+        "t_",
+        "swapaxes_",
+        "swapdims_",
+    ),
+    *RESHAPES,
+    *COPIES,
+}
+
+JOINS = {"cat", "concat", "concatenate", "stack", "where"}  # of what may be constants in part
+SEVERAL_VIEWS = {"unbind", "chunk", "split", "tensor_split", "split_with_sizes"}
+
+# Calls that write into their first argument, and only move data as they do so.
+OVERWRITES = {
+    *("__setitem__", "copy_", "fill_", "zero_", "masked_fill_", "masked_scatter_"),
+    *("index_copy_", "index_fill_", "scatter_", "index_put_"),
+    *("normal_", "uniform_", "bernoulli_", "random_", "exponential_"),
+}
+TYPED = {"masked_scatter_", "index_copy_", "scatter_", "index_put_"}  # these do not cast what they write
+# Those that add what they move to what is there, and what they call that.
+ACCUMULATIONS = {"index_add": "source", "scatter_add": "src", "index_put": "values"}
+_PLACES = {
+    "index_add": ("dim", "index", "source"),
+    "scatter_add": ("dim", "index", "src"),
+    "index_put": ("indices", "values", "accumulate"),
+}
+# These change how a tensor is looked at, not what is in it.
+_NO_WRITING = {
+    *("squeeze_", "unsqueeze_", "transpose_", "t_", "swapaxes_", "swapdims_", "resize_", "resize_as_"),
+    *("requires_grad_", "detach_", "share_memory_", "rename_", "set_", "apply_", "map_"),
+}
+
+
+def accumulation(name: str, args: tuple, kwargs: dict) -> tuple[str, dict] | None:
+    """The name and the arguments, by name, of a call that adds rows to rows; None if it is another."""
+    if name not in ACCUMULATIONS:
+        return None
+    given = dict(zip(_PLACES[name], args[1:], strict=False)) | kwargs
+    return None if name == "index_put" and not given.get("accumulate") else (name, given)
+
+
+_AUGMENTED = {
+    "__iadd__": "add",
+    "__isub__": "sub",
+    "__imul__": "mul",
+    "__itruediv__": "div",
+    "__ipow__": "pow",
+}
+
+
+@functools.cache
+def _inplace_position(function) -> int | None:
+    """At which position a Python function takes ``inplace``."""
+    try:
+        names = list(inspect.signature(function).parameters)
+    except (ValueError, TypeError):  # written in C
+        return None
+    return names.index("inplace") if "inplace" in names else None
+
+
+class Writing(NamedTuple):
+    """A call that writes into one of its arguments, and the same call without that.
+
+    Attributes:
+        target: what is written into.
+        name: of the call that returns what is to be written; None if it cannot be told.
+        function: that call.
+        args: its arguments.
+        kwargs: its keyword arguments.
+    """
+
+    target: Tensor
+    name: str | None
+    function: Callable | None
+    args: tuple
+    kwargs: dict
+
+
+def writing(name: str, function: Callable, args: tuple, kwargs: dict) -> Writing | None:
+    """What a call writes into; None if that is nothing."""
+    if kwargs.get("out") is not None:
+        return Writing(kwargs["out"], name, function, args, {k: v for k, v in kwargs.items() if k != "out"})
+    if not args or not isinstance(args[0], Tensor):
+        return None
+    if name in _NO_WRITING:
+        return None
+    if name == "__setitem__" or (name.endswith("_") and not name.endswith("__")) or name in _AUGMENTED:
+        plain = _AUGMENTED.get(name, name[:-1])
+        homes = (torch, Tensor, F)
+        without = next((getattr(home, plain) for home in homes if hasattr(home, plain)), None)
+        return Writing(args[0], plain if without else None, without, args, kwargs)
+    at = _inplace_position(function) if isinstance(function, FunctionType) else None
+    if at is not None and (kwargs.get("inplace") or (len(args) > at and args[at])):
+        args = (*args[:at], False, *args[at + 1 :]) if len(args) > at else args
+        return Writing(args[0], name, function, args, {k: v for k, v in kwargs.items() if k != "inplace"})
+    return None
+
+
+# The order of the tensors in calls that may pass them by keyword.
+_PARAMETERS = {
+    "linear": ("input", "weight", "bias"),
+    "conv2d": ("input", "weight", "bias", "stride", "padding", "dilation", "groups"),
+    "layer_norm": ("input",),
+    "rms_norm": ("input",),
+    "matmul": ("input", "other"),
+    "bmm": ("input", "mat2"),
+    "add": ("input", "other"),
+    "sub": ("input", "other"),
+    "mul": ("input", "other"),
+    "div": ("input", "other"),
+    "mean": ("input", "dim", "keepdim"),
+    "sum": ("input", "dim", "keepdim"),
+}
+
+
+def name_of(function) -> str:
+    """The plain name of a torch function, method or property, e.g. ``softmax`` or ``shape``."""
+    name = getattr(function, "__name__", repr(function))
+    return function.__self__.__name__ if name == "__get__" else name
+
+
+def positional(name: str, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+    """The same call with the tensors that were passed by keyword moved into their positions."""
+    kwargs = dict(kwargs)
+    for parameter in _PARAMETERS.get(name, ("input",))[len(args) :]:
+        if parameter not in kwargs:
+            break
+        args = (*args, kwargs.pop(parameter))
+    return args, kwargs
+
+
+def scaled_dot_product_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """``F.scaled_dot_product_attention`` written out, so that its attention probabilities can be seen.
+
+    Raises:
+        ValueError: for attention dropout, which only a model in train mode applies.
+    """
+    if dropout_p > 0:
+        raise ValueError("the model applies dropout to its attention: call model.eval() before explaining it")
+    if enable_gqa:
+        groups = query.shape[-3] // key.shape[-3]
+        key, value = key.repeat_interleave(groups, -3), value.repeat_interleave(groups, -3)
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    scores = query @ key.transpose(-2, -1) * scale
+    if is_causal:
+        attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+    if attn_mask is not None and attn_mask.dtype == torch.bool:
+        scores = scores.masked_fill(~attn_mask, -torch.inf)
+    elif attn_mask is not None:
+        scores = scores + attn_mask
+    return F.softmax(scores, dim=-1) @ value
+
+
+def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """``torch.baddbmm`` written out: a product of matrices and a sum."""
+    product = batch1 @ batch2
+    return (product if alpha == 1 else product * alpha) + (input if beta == 1 else input * beta)
+
+
+def grouped_mm(mat_a: Tensor, mat_b: Tensor, *, offs: Tensor | None = None, **options) -> Tensor:
+    """``F.grouped_mm`` of rows that are sorted by their expert written out: a product for each expert.
+
+    Raises:
+        ValueError: for a product in another form.
+    """
+    if offs is None or mat_a.ndim != 2 or mat_b.ndim != 3:
+        raise ValueError("grouped_mm: only rows (2 dimensions) times one matrix for each group have a rule")
+    ends = offs.tolist()
+    parts = [mat_a[i:j] @ w for i, j, w in zip([0, *ends], ends, mat_b.unbind(), strict=False) if j > i]
+    rest = mat_a.new_zeros(len(mat_a) - ends[-1], mat_b.shape[-1])
+    return torch.cat([*parts, rest])
+
+
+# Calls that are run as several, each of which has a rule, or whose parts the tape must see.
+WRITTEN_OUT = {
+    "scaled_dot_product_attention": scaled_dot_product_attention,
+    "baddbmm": baddbmm,
+    "grouped_mm": grouped_mm,
+    "_grouped_mm": grouped_mm,
+}
+
+
+@contextmanager
+def looked_into() -> Iterator[None]:
+    """Let ``F.multi_head_attention_forward`` run in sight of a mode that it has just been handed to.
+
+    It is written in Python and hands itself over as a whole before it starts; this time it must not.
+    """
+    hands_over = F.has_torch_function
+    F.has_torch_function = lambda _: False
+    try:
+        yield
+    finally:
+        F.has_torch_function = hands_over

@@ -1,0 +1,684 @@
+"""What sees a model's torch calls while it runs, and decides how each can be read backwards.
+
+A :class:`Recorder` is a torch function mode: it sees every torch call that an unmodified model makes. A call
+with a relevance rule runs inside an ``autograd.Function`` whose forward is the call itself and whose backward
+hands on whatever it is asked to carry, the true gradient or the relevance under a set of rules. So
+``torch.autograd.grad`` does the bookkeeping in both cases: it walks the graph, adds up what arrives at a
+tensor that was used twice and stops where nothing below is needed.
+
+What depends on the input carries, and nothing else does: parameters, buffers and whatever else requires a
+gradient are constants here. A call that writes into a tensor is run as the call that returns what is to be
+written, which has a rule, and as a copy into the tensor, which only moves data. So everything that shares
+memory with that tensor has the value and the history that it has in the model.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from methods.relevance import calls as ops
+from methods.relevance.attentions import AttentionFinder
+from methods.relevance.entries import Entries
+from methods.relevance.functions import BackwardMode, NoRule, RuledCall, RuledModule
+from methods.relevance.layouts import Layouts, Place, Unplaced, Values, aligned, along, by_size, place
+from methods.relevance.modules import RefusedError, calling_module, check, failed
+from methods.relevance.rules import rule_of_function, rule_of_module
+
+Inputs = Tensor | Mapping[str, Tensor]
+
+# Nodes of autograd that only move data. It makes them anew for a view whose base was written into.
+_VIEW_NODES = {
+    f"{name}Backward{n}"
+    for name in (
+        *("AsStrided", "Slice", "Select", "View", "UnsafeView", "ReshapeAlias", "Transpose", "Permute", "T"),
+        *("Unsqueeze", "Squeeze", "Expand", "Alias", "Diagonal"),
+    )
+    for n in range(3)
+}
+
+
+class Recorder(TorchFunctionMode):
+    """Runs a model's torch calls so that they can be read backwards.
+
+    Args:
+        inputs: of the model; :attr:`inputs` is what to call it with.
+        dtype: what everything computed from the input is computed in; None leaves it to the model.
+        precision: the type that operations run in under autocast, if another.
+        backward: prepare for reading backwards, not only for finding the attentions.
+        single_views: let a model write into each of the views that one call returned, at some cost.
+        changes: what to add to attentions, by how many softmaxes came before them.
+        precise: compute the forward pass in float64, and from that what is kept in ``dtype``. Every tensor
+            of the tape then has its value in float64 beside it, as long as the model holds it.
+
+    Attributes:
+        inputs: what to call the model with.
+        entries: where the tokens enter the network.
+        mode: what is carried backwards.
+        found: the attentions seen.
+    """
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        dtype: torch.dtype | None,
+        precision: torch.dtype | None,
+        backward: bool,
+        single_views: bool = False,
+        changes: Mapping[int, Tensor] = MappingProxyType({}),
+        precise: bool = False,
+    ):
+        super().__init__()
+        self.dtype, self._single_views = dtype, single_views
+        self.mode = BackwardMode(precision=precision)
+        self.inputs, self.entries = inputs, Entries(inputs)
+        given = [inputs] if isinstance(inputs, Tensor) else list(inputs.values())
+        self._batch = len(given[0])
+        self._samples = Layouts()  # of more than one sample; all of a batch of one is that one's
+        self.found = AttentionFinder(self._batch, self._samples)
+        self._backward = backward
+        self._nodes: set = set()  # the autograd nodes of everything seen computed
+        self._foreign: set = set()  # those of what depends on no input
+        self._leaves: list[Tensor] = []
+        self._changes, self._softmaxes = changes, 0
+        self._is_precise, self._precise = precise, Values()
+        self._depth = 0  # of the module we are in
+        self._whole: tuple[nn.Module, Tensor, Tensor] | None = None  # the one that has a rule as a whole
+        self._looks_inside = (
+            True  # unless something inside of that has no rule, or its own rule is to be used
+        )
+        self._buffers: list[Tensor] = []  # of the model, which must not keep a tape alive
+        for t in given if self._batch > 1 else ():
+            if isinstance(t, Tensor) and t.ndim and len(t) == self._batch:
+                self._samples[t] = along(self._batch, 0, t.ndim)
+        if backward and isinstance(inputs, Tensor) and inputs.is_floating_point():
+            self._own_type = inputs.dtype
+            exact = inputs.detach().to(torch.float64)
+            leaf = self._leaf(inputs.detach().to(dtype, copy=True))
+            self.entries.points["pixels"] = leaf
+            self._pair(leaf, exact)
+            self.inputs = self._given(leaf, self._samples[inputs])
+            if inputs.ndim == 4:
+                self.entries.pixels.add(self.inputs)
+
+    # --- the calls of a model
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        name = ops.name_of(function)
+        try:
+            return self._call(name, function, args, kwargs or {})
+        except RuntimeError as e:
+            raise failed(e, f"{name} (called by {calling_module()})") from e
+
+    def _call(self, name: str, function: Callable, args: tuple, kwargs: dict):
+        if name in ops.WRITTEN_OUT:
+            with self:
+                return ops.WRITTEN_OUT[name](*args, **kwargs)
+        if function is F.multi_head_attention_forward:
+            with self, ops.looked_into():
+                return function(*args, **kwargs)
+        if name == "dropout":
+            return _no_dropout(*args, **kwargs)
+        given = ops.accumulation(name, args, kwargs)
+        if given is not None and any(map(self.carries, _tensors(args, kwargs))):
+            return self._accumulated(args[0], *given)
+        if (writing := ops.writing(name, function, args, kwargs)) is not None:
+            return self._write(name, function, args, kwargs, writing)
+        args, kwargs = ops.positional(name, args, kwargs)
+        result = self._run(name, function, args, kwargs)
+        self.remember(result)
+        if self._batch > 1:
+            self._samples.follow(name, function, args, kwargs, result)
+        if name not in ops.ADDITIONS or result.ndim > 3:  # a sum on the residual stream is of tokens
+            self.found.queries.follow(name, function, args, kwargs, result)
+        if name == "softmax":
+            self._softmaxes += 1
+        if name == "softmax" and (self.carries(result) or not self._backward):
+            dim, number = kwargs.get("dim", args[1] if len(args) > 1 else -1), self._softmaxes - 1
+            exact = self._precise[result]
+            result = self.found.softmax(result, dim, number, self._changes.get(number), self.remember)
+            self._pair(result, exact)
+        elif args:
+            self.found.follow(name, args, result)
+        return result
+
+    def _run(self, name: str, function: Callable, args: tuple, kwargs: dict):
+        carriers = [t for t in _tensors(args, kwargs) if self.carries(t)]
+        if not carriers:
+            constants = {key: _constant(v) for key, v in kwargs.items()}
+            try:
+                result = self._moved_or_made(name, function, tuple(map(_constant, args)), constants)
+            except RuntimeError as e:  # a mask with the least number of a wider type than its own
+                if "without overflow" not in str(e) or self.dtype is None:
+                    raise
+                result = function(*self._prepare(args), **constants)
+            if (
+                self._is_precise
+                and name in ops.MOVEMENTS
+                and any(map(self._has_exact, _tensors(args, kwargs)))
+            ):
+                self._pair(
+                    result, self._moved_or_made(name, function, self._exact(args), self._exact(kwargs))
+                )
+            self.entries.follow_constants(name, args, result)
+            if not self._backward or (ids := self.entries.looked_up(name, args, result)) is None:
+                return result
+            return self._looked_up(ids, result)
+        args, kwargs = self._prepare(args), {key: self._prepare(value) for key, value in kwargs.items()}
+        if self.dtype is not None and name in ops.CASTS:
+            return args[0]
+        if self._whole is not None and not self._looks_inside:
+            return self._native(name, function, args, kwargs)
+        if rewritten := self._rewritten(name, args, kwargs):
+            with self:
+                return rewritten()
+        result = self._ruled(name, function, args, kwargs)
+        if self._whole is not None or (entry := self.entries.follow(name, carriers, result)) is None:
+            return result
+        return self._at_entry(entry, result, aligned(self._samples[carriers[0]], result.shape))
+
+    def _ruled(self, name: str, function: Callable, args: tuple, kwargs: dict):
+        """A call with the rule that it has, or barred to relevance if it has none."""
+        if name in ops.MOVEMENTS and kwargs.get("reduce") is None:
+            if name in ops.JOINS:
+                args = self._constants_as_points(args)
+            return self._native(name, function, args, kwargs)
+        kind, function, args = self._classify(name, function, args, kwargs)
+        if kind is None:
+            return self._without_rule(name, function, args, kwargs)
+        if kind != "add":
+            result = self._call_ruled(kind, None, function, args, kwargs)
+            if kind == "identity" and args[0] in self.entries.pixels:
+                self._round(result, function, args)
+            return result
+        self.found.joined(*args[:2])
+        return self._call_ruled(kind, self._place(*args[:2]), function, args, kwargs)
+
+    def _call_ruled(
+        self, kind, where: Place | Unplaced | None, function: Callable, args: tuple, kwargs: dict
+    ):
+        precise = (self._exact(args), self._exact(kwargs)) if self._is_precise else None
+        result = RuledCall.apply(self.mode, kind, where, function, kwargs, precise, *args)
+        self._pair(result, self.mode.precise)
+        self.mode.precise = None
+        return result
+
+    def _native(self, name: str, function: Callable, args: tuple, kwargs: dict):
+        """Run a call that autograd reads backwards by itself, or that relevance does not pass."""
+        result = self._moved_or_made(name, function, args, kwargs)
+        if self._is_precise:
+            with torch.no_grad():
+                self._pair(
+                    result, self._moved_or_made(name, function, self._exact(args), self._exact(kwargs))
+                )
+        return result
+
+    def _exact(self, value):
+        """An argument with its value in float64."""
+        if isinstance(value, dict):
+            return {key: self._exact(v) for key, v in value.items()}
+        if isinstance(value, (tuple, list)) and type(value) in (tuple, list):
+            return type(value)(map(self._exact, value))
+        if isinstance(value, torch.dtype) and value.is_floating_point:
+            return torch.float64
+        if not _is_floating(value):
+            return value
+        exact = self._precise[value]
+        return value.detach().to(torch.float64) if exact is None else exact
+
+    def _has_exact(self, t: Tensor) -> bool:
+        return self._precise[t] is not None
+
+    def _pair(self, result, exact) -> None:
+        """Note the float64 values of what a call returned."""
+        if not self._is_precise or exact is None:
+            return
+        if isinstance(result, (tuple, list)):
+            for t, e in zip(result, exact, strict=True):
+                self._pair(t, e)
+        elif _is_floating(result) and result.shape == exact.shape:
+            self._precise[result] = exact
+
+    def _constants_as_points(self, args: tuple) -> tuple:
+        """Let constants that are put beside what depends on the input tell what relevance they get."""
+
+        def point(value):
+            if isinstance(value, (tuple, list)):
+                return type(value)(map(point, value))
+            if not _is_floating(value) or value.requires_grad:
+                return value
+            self.entries.beside.append(value.detach().requires_grad_())
+            return self.entries.beside[-1]
+
+        return tuple(map(point, args))
+
+    def _round(self, result: Tensor, function: Callable, args: tuple) -> None:
+        """Give what became of pixels the values that it has in their own type: no network has begun yet."""
+        own = self._own_type
+        if self.dtype is not None and own != torch.float64:
+            with torch.no_grad():
+                result.copy_(function(*(a.to(own) if _is_floating(a) else a for a in args)))
+                self._pair(result, result.to(torch.float64))
+
+    # --- what carries
+
+    def remember(self, result) -> None:
+        """Take what was just computed as seen."""
+        self._nodes.update(t.grad_fn for t in _tensors((result,), {}) if t.requires_grad)
+
+    def carries(self, value) -> bool:
+        """Whether a value depends on the input."""
+        if not isinstance(value, Tensor) or not value.requires_grad or isinstance(value, nn.Parameter):
+            return False
+        node = value.grad_fn
+        if node is None:
+            return any(value is leaf for leaf in self._leaves)
+        return node in self._nodes or self._depends(node)
+
+    def _depends(self, node) -> bool:
+        """Whether an autograd node that was not seen leads to the input."""
+        walked, stack = set(), [node]
+        while stack:
+            node = stack.pop()
+            if node in self._nodes or any(getattr(node, "variable", None) is leaf for leaf in self._leaves):
+                return True
+            if node not in walked and node not in self._foreign:
+                walked.add(node)
+                stack.extend(child for child, _ in node.next_functions if child is not None)
+        self._foreign |= walked
+        return False
+
+    def seen(self, t: Tensor) -> Tensor:
+        """``t``, barred to relevance if it was computed out of this recorder's sight.
+
+        Scripted code and custom autograd functions change the graph without a rule; unnoticed, relevance
+        would pass them as the plain gradient.
+
+        Raises:
+            RefusedError: if it was computed by torch.utils.checkpoint, inside of which nothing is seen.
+        """
+        if not self.carries(t) or t.grad_fn is None or self._is_seen(t.grad_fn):
+            return t
+        node = t.grad_fn.name().rsplit("::")[-1]
+        if "Checkpoint" in node:
+            raise RefusedError(
+                f"torch.utils.checkpoint (before {calling_module()}) hides what it runs: turn recomputation "
+                "off, as by model.gradient_checkpointing_disable() or model.set_grad_checkpointing(False)"
+            )
+        message = f"{node} (in place or hidden from Python, before {calling_module()})"
+        return NoRule.apply(self.mode, message, t)
+
+    def _is_seen(self, node) -> bool:
+        """Whether only data was moved since what was seen."""
+        walked = []
+        while node is not None and node not in self._nodes:
+            if node.name().rsplit("::")[-1] not in _VIEW_NODES:
+                return False
+            walked.append(node)
+            node = node.next_functions[0][0]
+        self._nodes.update(walked)
+        return True
+
+    def _prepare(self, value):
+        """An argument of a call, checked by :meth:`seen` and with the tape's floating point type."""
+        if isinstance(value, (tuple, list)) and type(value) in (tuple, list):
+            return type(value)(map(self._prepare, value))
+        if isinstance(value, torch.dtype) and value.is_floating_point:
+            return self.dtype or value
+        if isinstance(value, Tensor) and self.carries(value):
+            seen = self.seen(value)
+            if self.dtype is not None and seen.dtype != self.dtype:
+                seen = seen.to(self.dtype)
+                self.remember(seen)
+            if seen is not value:
+                self._samples[seen] = self._samples[value]
+                self._pair(seen, self._precise[value])
+            return seen
+        if isinstance(value, Tensor):
+            constant = _constant(value)
+            cast = self.dtype is not None and constant.is_floating_point()
+            constant = constant.to(self.dtype) if cast else constant
+            if constant is not value:
+                self._samples[constant] = self._samples[value]
+            return constant
+        return value
+
+    # --- where tokens enter
+
+    def _leaf(self, value: Tensor) -> Tensor:
+        self._leaves.append(value.requires_grad_())
+        self.entries.leaves.append(value)
+        return value
+
+    def _given(self, point: Tensor, numbers: Tensor | None) -> Tensor:
+        """What a model goes on with that may write into it: the point on the tape stays as it is."""
+        ours = point.clone()
+        self.remember(ours)
+        if (exact := self._precise[point]) is not None:
+            self._pair(ours, exact.clone())
+        self._samples[ours] = numbers
+        return ours
+
+    def _looked_up(self, ids: Tensor, vectors: Tensor) -> Tensor:
+        """Vectors that token ids were looked up as: they require a gradient in the place of these."""
+        numbers = self._samples[ids]
+        numbers = None if numbers is None else numbers.unsqueeze(-1)
+        where = self._entry_place(vectors, numbers)
+        point = self._leaf(where.leading(vectors.detach().to(self.dtype), vectors.ndim))
+        ours = self._given(where.back(point, vectors.shape), numbers)
+        self._pair(ours, vectors.detach().to(torch.float64))
+        self.entries.found(point, ours)
+        return ours
+
+    def _at_entry(self, name: str, t: Tensor, numbers: Tensor | None) -> Tensor:
+        """A tensor that is a point of :class:`Entries`; returns what the model goes on with."""
+        self.remember(t)
+        where = self._entry_place(t, numbers)
+        point = where.leading(t, t.ndim)
+        ours = self._given(where.back(point, t.shape), numbers)
+        if (exact := self._precise[t]) is not None:
+            self._pair(ours, exact.clone())
+        self.entries.reached(name, point, ours)
+        return ours
+
+    def _entry_place(self, t: Tensor, numbers: Tensor | None) -> Place:
+        if self._batch == 1:
+            ones = [d for d, size in enumerate(t.shape[:-1]) if size == 1]
+            return Place(ones[0] if ones else 0, 1, 1, t.ndim)
+        where = None if numbers is None else place(numbers, self._batch)
+        return where or by_size(t.shape, self._batch) or Place(0, self._batch, 1, t.ndim)
+
+    # --- rules of modules
+
+    def enter(self, module: nn.Module, arguments: tuple) -> None:
+        """Before a module: refuse it, or note that it has a rule as a whole."""
+        check(module)
+        if self._depth == 0:
+            self._buffers += module.buffers()
+        self._depth += 1
+        if self._whole is not None or (rule := rule_of_module(module)) is None:
+            return
+        with torch._C.DisableTorchFunction():  # hooks run where the mode sees even a look at an attribute
+            carriers = [a for a in arguments if self.carries(a)]
+            if len(carriers) == 1:
+                self._whole, self._looks_inside = (module, carriers[0], self._prepare(carriers[0])), rule[1]
+
+    def leave(self, module: nn.Module, arguments: tuple, result):
+        """After a module: give what it returned its own rule, if it has one as a whole."""
+        self._depth -= 1
+        if self._whole is None or self._whole[0] is not module:
+            return None
+        _, given, x = self._whole
+        self._whole = None
+        with torch._C.DisableTorchFunction():
+            if not isinstance(result, Tensor) or not self.carries(result):
+                return None
+            numbers = self._samples[result]
+            exact = self._precise[result]
+            if not self._looks_inside:
+                result = RuledModule.apply(self.mode, rule_of_module(module)[0], result, x)
+                self.remember(result)
+                self._samples[result] = numbers
+                self._pair(result, exact)
+            name = "layer_norm" if "Norm" in type(module).__name__ else "module"
+            entry = self.entries.follow(name, [given], result)
+            return result if entry is None else self._at_entry(entry, result, numbers)
+
+    # --- calls that write
+
+    def _write(self, name: str, function: Callable, args: tuple, kwargs: dict, writing: ops.Writing):
+        """A call that writes into a tensor. Returns that tensor, as the call does."""
+        target = writing.target
+        if not isinstance(target, Tensor):
+            raise RefusedError(f"{name} (called by {calling_module()}) writes into several tensors by out=")
+        values = [t for t in _tensors(args, kwargs) if t is not target]
+        constant = not any(map(self.carries, values))
+        if constant and not self.carries(target):
+            self.mode.before_writing(target)
+            self.entries.written(target, *values)
+            function(*_map(_constant, args), **{key: _constant(v) for key, v in kwargs.items()})
+            if (exact := self._precise[target]) is not None:
+                exact.copy_(target)
+            return None if name == "__setitem__" else target
+        given = ops.accumulation(name.removesuffix("_"), args, kwargs)
+        overwrites = given is None and name in ops.OVERWRITES
+        self.found.overwritten(target, by_constants=overwrites and constant)
+        if overwrites:
+            rest = [self._prepare(a) for a in args[1:]]
+            if name in ops.TYPED:
+                rest = [a.to(target.dtype) if _is_floating(a) else a for a in rest]
+            self.remember(rest)
+            self.mode.before_writing(target)
+            if self._is_precise:
+                self._overwrite_precise(target, function, rest, kwargs)
+            function(target, *rest, **{key: self._prepare(v) for key, v in kwargs.items()})
+            same = [v for v in values if v.ndim == target.ndim and self._samples[v] is not None]
+            if self._samples[target] is None and same:
+                self._samples[target] = aligned(self._samples[same[0]], target.shape)
+            self._wrote(target)
+        elif given is not None:
+            target = self._assign(target, self._accumulated(target, *given))
+        elif writing.function is not None:
+            # What was there is kept apart: not all that a call keeps of it is known to this recorder.
+            before = self._call("clone", Tensor.clone, (target,), {})
+            given = tuple(before if a is target else a for a in writing.args)
+            target = self._assign(target, self._call(writing.name, writing.function, given, writing.kwargs))
+        else:  # what is not remembered is barred to relevance
+            self.mode.before_writing(target)
+            function(target, *map(self._prepare, args[1:]), **kwargs)
+        return None if name == "__setitem__" else target
+
+    def _assign(self, target: Tensor, new: Tensor) -> Tensor:
+        """Let a tensor, and all that shares memory with it, have another's value and history."""
+        if target.shape != new.shape:
+            raise RefusedError(
+                f"{calling_module()} writes {tuple(new.shape)} into a tensor of {tuple(target.shape)}"
+            )
+        if self._is_precise:
+            self._overwrite_precise(target, Tensor.copy_, [new], {})
+        self.mode.before_writing(target)  # only now: what is new was computed from what is there
+        try:
+            target.copy_(new)
+        except RuntimeError as e:
+            if "multiple views" in str(e) and not self._single_views:
+                raise MultipleViews from None
+            raise
+        self._samples[target] = self._samples[new]
+        self.entries.written(target, new)
+        self._wrote(target)
+        return target
+
+    def _overwrite_precise(self, target: Tensor, function: Callable, values: list, kwargs: dict) -> None:
+        """Write into what a tensor is in float64 as into itself."""
+        if (exact := self._precise[target]) is None:
+            exact = target.detach().to(torch.float64, copy=True)
+            if target._base is None:  # what else shares memory with a view would not know of it
+                self._pair(target, exact)
+        with torch.no_grad():
+            function(exact, *self._exact(values), **self._exact(kwargs))
+
+    def _wrote(self, target: Tensor) -> None:
+        self.remember([target] if target._base is None else [target, target._base])
+
+    def _accumulated(self, target: Tensor, name: str, given: dict) -> Tensor:
+        """``target`` plus what an operation places in zeros of its shape: a sum, if nothing meets there."""
+        source = given.pop(ops.ACCUMULATIONS[name])
+        if (alpha := given.pop("alpha", 1)) != 1:
+            source = self._call("mul", torch.mul, (source, alpha), {})
+        source = self._prepare(source).to(target.dtype)
+        constants = {
+            key: _map(_constant, v) if isinstance(v, (tuple, list)) else v for key, v in given.items()
+        }
+        add = getattr(Tensor, name)  # out of place
+
+        def placed(values: Tensor) -> Tensor:
+            return add(
+                torch.zeros_like(target, requires_grad=False, dtype=values.dtype).detach(),
+                **constants,
+                **{ops.ACCUMULATIONS[name]: values},
+            )
+
+        result = placed(source)
+        if self._is_precise:
+            with torch.no_grad():
+                self._pair(result, placed(self._exact(source)))
+        if int(placed(torch.ones_like(source.detach())).max()) > 1:
+            message = f"{name} of several rows to one (called by {calling_module()})"
+            exact, result = self._precise[result], NoRule.apply(self.mode, message, result)
+            self._pair(result, exact)
+        self.remember(result)
+        self._samples[result] = aligned(self._samples[target], result.shape)
+        if not self.carries(target) and not bool(target.any()):
+            return result
+        return self._call("add", torch.add, (target, result), {})
+
+    # --- rules of calls
+
+    def _place(self, u: Tensor, v: Tensor) -> Place | Unplaced:
+        """Where the samples lie in the sum of two tensors."""
+        shape = torch.broadcast_shapes(u.shape, v.shape)
+        if self._batch == 1:
+            return Place(0, 1, 1, len(shape))
+        known = [n for t in (u, v) if (n := aligned(self._samples[t], shape)) is not None]
+        places = (place(numbers, self._batch) for numbers in known)
+        where = next(filter(None, places), None) if known else by_size(shape, self._batch)
+        if where is None:
+            return Unplaced(
+                f"which numbers of a sum of shape {tuple(shape)} in {calling_module()} belong to one sample "
+                "cannot be told: explain the samples one by one"
+            )
+        at = where.dim - len(shape)
+        if any(t.ndim < -at or t.shape[at] != shape[at] for t in (u, v)):
+            return Unplaced(
+                f"a sum in {calling_module()} mixes the samples of a batch: explain the samples one by one"
+            )
+        return where
+
+    def _rewritten(self, name: str, args: tuple, kwargs: dict) -> Callable | None:
+        """A call as a combination of others that have rules; None if it is not one of these."""
+        first, second = (*args, None, None)[:2]
+        if name in ops.SUBTRACTIONS and not kwargs:
+            return lambda: first + (-second)
+        if name == "__rsub__":
+            return lambda: (-first) + second
+        constant_first = isinstance(second, Tensor) and self.carries(second) and not self.carries(first)
+        if name in ops.MATRIX_PRODUCTS and constant_first and min(first.ndim, second.ndim) > 1:
+            return lambda: (second.mT @ first.mT).mT
+        return None
+
+    def _classify(self, name: str, function, args: tuple, kwargs: dict):
+        """The kind of rule for a call, and the call with what carries relevance as its first argument."""
+        carries = self.carries
+        both = len(args) > 1 and carries(args[0]) and carries(args[1])
+        if (added := rule_of_function(name)) is not None:
+            return added, function, args
+        if name in ops.IDENTITIES and not any(map(carries, args[1:])):
+            return "identity", function, args
+        if name == "addmm" and not carries(args[0]) and not carries(args[2]) and not kwargs:
+            return "linear", F.linear, (args[1], args[2].mT, args[0])
+        if name == "linear" and not carries(args[1]):
+            return "linear", F.linear, args
+        if name == "conv2d" and args[0] in self.entries.pixels:
+            return "pixels", function, args
+        if name in ops.MATRIX_PRODUCTS and both:
+            return "matmul", torch.matmul, args
+        if name in ops.MATRIX_PRODUCTS and carries(args[0]) and min(args[0].ndim, args[1].ndim) > 1:
+            times = F.linear if args[1].ndim == 2 else _times_transposed
+            return "linear", times, (args[0], args[1].mT)
+        if name == "einsum" and len(args) == 3 and carries(args[1]) and carries(args[2]):
+            return "bilinear", function, args
+        if name in ops.MEANS:
+            return "mean", ops.MEANS[name], args
+        if name in ops.ADDITIONS and not kwargs:
+            first, second = args if carries(args[0]) else (args[1], args[0])
+            if both:
+                return "add", torch.add, (first, second)
+            # What is added to a pixel itself, as in a normalisation, changes its scale and not its share.
+            return "identity" if first in self.entries.pixels else "shift", torch.add, (first, second)
+        if name in ops.PRODUCTS:
+            first, second = args if carries(args[0]) else (args[1], args[0])
+            return ("product" if both else "identity"), torch.mul, (first, second)
+        if name in ops.QUOTIENTS and not carries(args[1]):
+            return "identity", torch.div, args
+        return None, function, args
+
+    def _without_rule(self, name: str, function, args: tuple, kwargs: dict):
+        """Run an operation whose gradient may pass but whose relevance must not."""
+        self._looks_inside = False
+        result = self._native(name, function, args, kwargs)
+        of = " of what are no pixels of the input any more" if name == "conv2d" else ""
+        message = f"{name} (called by {calling_module()}){of}"
+
+        def guard(t):
+            if not isinstance(t, Tensor) or not t.requires_grad:
+                return t
+            barred = NoRule.apply(self.mode, message, t)
+            self._pair(barred, self._precise[t])
+            return barred
+
+        return _map(guard, result)
+
+    def _moved_or_made(self, name: str, function: Callable, args: tuple, kwargs: dict):
+        """Run a call as it is, if torch lets a model write into the views that it returns."""
+        parts = function(*args, **kwargs)
+        if name not in ops.SEVERAL_VIEWS or not self._single_views:
+            return parts
+        x, dim = (
+            args[0],
+            kwargs.get("dim", args[at] if len(args) > (at := 1 if name == "unbind" else 2) else 0),
+        )
+        if name == "unbind":
+            return tuple(x.select(dim, i) for i in range(len(parts)))
+        starts = [sum(p.shape[dim] for p in parts[:i]) for i in range(len(parts))]
+        return tuple(x.narrow(dim, s, p.shape[dim]) for s, p in zip(starts, parts, strict=True))
+
+    def release(self) -> None:
+        """Let go of what only the forward pass needs, and the model of what it wrote into its buffers."""
+        self.mode.forward_is_over()
+        for buffer in self._buffers:
+            if buffer.grad_fn is not None:
+                buffer.detach_()
+
+
+class MultipleViews(Exception):
+    """A model writes into one of several views that one call returned."""
+
+
+def _tensors(args, kwargs: dict):
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from (v for v in value if isinstance(v, Tensor))
+
+
+def _map(function: Callable, result):
+    """``function`` of what a torch call returned, or of each part if it returned several."""
+    # Results with named fields, e.g. those of max and topk, are tuples of their own, built from a sequence.
+    return (
+        type(result)(list(map(function, result))) if isinstance(result, (tuple, list)) else function(result)
+    )
+
+
+def _constant(value):
+    """What is no function of the input, even if it is a parameter that is being trained."""
+    if isinstance(value, (tuple, list)) and type(value) in (tuple, list):
+        return type(value)(map(_constant, value))
+    return value.detach() if isinstance(value, Tensor) and value.requires_grad else value
+
+
+def _is_floating(value) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
+
+
+def _times_transposed(x: Tensor, weight: Tensor) -> Tensor:
+    return x @ weight.mT
+
+
+def _no_dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    if training and p > 0:
+        raise ValueError("the model applies dropout: call model.eval() before explaining it")
+    return input

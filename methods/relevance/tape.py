@@ -1,0 +1,285 @@
+"""The engine: one forward pass of an unmodified model that can be read backwards in several ways."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from methods.relevance.attentions import reaching
+from methods.relevance.functions import LedgerEntry
+from methods.relevance.modules import check, failed, watched
+from methods.relevance.recorder import Inputs, MultipleViews, Recorder
+from methods.relevance.rules import RuleSet
+
+Forward = Callable[[Inputs], Tensor]
+
+# What relevance is computed in, and the type that operations of the forward pass run in where it is another.
+DTYPES = {
+    "float64": (torch.float64, None),
+    "mixed": (torch.float32, None),
+    "float32": (torch.float32, None),
+    "bfloat16": (torch.float32, torch.bfloat16),
+    "float16": (torch.float32, torch.float16),
+}
+
+
+class NoAttentionError(ValueError):
+    """No attention probabilities were seen in a model's forward pass."""
+
+
+class Use(NamedTuple):
+    """That a tape was read: for what, whether at attentions, and under which rules."""
+
+    what: Literal["gradient", "relevance"]
+    at_attention: bool
+    rules: RuleSet | None
+
+
+_observers: list[list[Use]] = []
+
+
+@contextmanager
+def observed() -> Iterator[list[Use]]:
+    """Note how tapes are read; by :meth:`Tape.readout`, which every method may ask for, not counted."""
+    _observers.append([])
+    try:
+        yield _observers[-1]
+    finally:
+        _observers.pop()
+
+
+class Tape:
+    """What one forward pass left behind.
+
+    Attributes:
+        logits: (batch, classes).
+        attentions: for each block the (batch, heads, queries, keys) probabilities A after the softmax, in the
+            order in which they were used; those that no logit depends on are left out.
+        entry: where the tokens enter the network: the pixels, or for text the (batch, tokens, hidden)
+            sum of embeddings that the first layer receives. None on a tape that cannot be read backwards.
+        chained: for each of ``attentions``, whether it is between what the one before it left: whether all
+            that it multiplies, and what its probabilities were computed from, depends on that.
+        crossed: for each of ``attentions``, whether its queries have seen an attention that its values have
+            not: whether these are other tokens than those, as in a decoder that reads an encoder.
+    """
+
+    def __init__(self, logits: Tensor, recorder: Recorder, backward: bool):
+        self.logits, self._entries, self._mode = logits, recorder.entries, recorder.mode
+        self.attentions, self._numbers = recorder.found.attentions, recorder.found.numbers
+        self.chained = [True] * len(self.attentions)
+        self.crossed = [False] * len(self.attentions)
+        if backward:
+            self._read_graph(recorder.found.values)
+
+    @property
+    def entry(self) -> Tensor | None:
+        """Where the tokens enter; raises RefusedError if they do in several places."""
+        return self.entry_at(None)
+
+    def entry_at(self, name: str | None) -> Tensor | None:
+        """One of the places where tokens may be said to enter the network.
+
+        Args:
+            name: ``word``, the look-up of token ids; ``sum``, with what is added before the first
+                normalisation or layer, such as positions; ``embeddings``, after a normalisation of that sum
+                which the first layer reads; None for ``sum``. Pixels have one place whatever the name.
+
+        Raises:
+            ValueError: for another name.
+            RefusedError: if tokens are looked up in several places.
+        """
+        return self._entries.at(name)
+
+    def _read_graph(self, values: list) -> None:
+        """Leave out the attentions that no logit depends on, and see which depends on which."""
+        below = reaching([self.logits.grad_fn], [a.grad_fn for a in self.attentions])
+        used = [i for i, a in enumerate(self.attentions) if a.grad_fn in below]
+        before = {i: below[self.attentions[i].grad_fn] & ~(1 << i) for i in used}
+        last = {i: max((j for j in used if before[i] >> j & 1), default=None) for i in used}
+        reached = {i: {j for j in used if below.get(values[i], 0) >> j & 1} for i in used}
+        previous = dict(zip(used, [None, *used], strict=False))
+        self.chained = [last[i] == previous[i] and (last[i] is None or last[i] in reached[i]) for i in used]
+        self.crossed = [last[i] is not None and last[i] not in reached[i] for i in used]
+        self.attentions = [self.attentions[i] for i in used]
+        self._numbers = [self._numbers[i] for i in used]
+
+    @classmethod
+    def record(
+        cls, forward: Forward, inputs: Inputs, backward: bool = True, dtype: str | None = None
+    ) -> "Tape":
+        """Run ``forward(inputs)`` and remember it.
+
+        Args:
+            forward: any callable around an unmodified model in eval mode.
+            inputs: a tensor or a mapping of tensors, batch first.
+            backward: keep what reading the tape backwards needs; without it only the attentions are kept.
+            dtype: ``float64`` or ``float32``: what everything computed from the input is computed in,
+                whatever the type of the model's weights; ``mixed``: the forward pass in float64, and what is
+                read backwards in float32, rounded from that; ``bfloat16`` or ``float16``: the forward pass
+                under autocast to that type, relevance in float32; None leaves it to the model. Needs
+                ``backward``.
+
+        Raises:
+            ValueError: if the result is not a (batch, classes) tensor, or does not depend on ``inputs`` in
+                a way that can be differentiated.
+            RefusedError: if the model is in train mode, quantised, compiled or scripted, or has attention
+                that is not between the tokens of one sample; or if a torch call fails.
+            NoAttentionError: if no attention was seen.
+        """
+        if dtype is not None and dtype not in DTYPES:
+            raise ValueError(f"dtype={dtype!r}: expected one of {', '.join(DTYPES)}")
+        if isinstance(forward, nn.Module):
+            check(forward)
+        types, precise = DTYPES.get(dtype, (None, None)), dtype == "mixed"
+        with torch.inference_mode(False), torch.set_grad_enabled(backward), _no_fast_path():
+            try:
+                recorder, logits = _run(forward, Recorder(inputs, *types, backward, precise=precise))
+            except MultipleViews:
+                again = Recorder(inputs, *types, backward, single_views=True, precise=precise)
+                recorder, logits = _run(forward, again)
+        if not isinstance(logits, Tensor) or logits.ndim != 2:
+            shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits)
+            raise ValueError(f"{_describe(forward)} must return (batch, classes) logits, not {shape}")
+        if backward and not recorder.carries(logits):
+            raise ValueError(
+                f"the logits of {_describe(forward)} cannot be traced back to its inputs: give a tensor of "
+                "pixels, or a mapping with token ids that the model looks up in an embedding; and call "
+                "nothing of the model under torch.no_grad"
+            )
+        if logits.shape[1] == 0:
+            raise ValueError(f"{_describe(forward)} returns no logit at all: it has no class to explain")
+        recorder.found.check()
+        tape = cls(recorder.seen(logits), recorder, backward)
+        if not tape.attentions:
+            raise NoAttentionError(
+                f"no attention was seen in {_describe(forward)}: it never multiplies a softmax with values "
+                "in Python-visible torch calls (as linear attention and compiled models do not), so methods "
+                "that read attention cannot explain it"
+            )
+        return tape
+
+    def gradient(self, target: Tensor | None, of: Sequence[Tensor]) -> list[Tensor]:
+        """The true gradient of the explained logit with respect to tensors on the tape."""
+        self._note("gradient", of, None)
+        return self._carry(None, target, of)
+
+    def relevance(self, target: Tensor | None, of: Sequence[Tensor], rules: RuleSet) -> list[Tensor]:
+        """The relevance that reaches tensors on the tape when 1 is put on the explained logit.
+
+        Args:
+            target: the explained classes, (batch,), or None for the predicted ones.
+
+        Raises:
+            NoRuleError: if relevance meets an operation without a rule.
+        """
+        self._note("relevance", of, rules)
+        return self._carry(rules, target, of)
+
+    def readout(self) -> Tensor:
+        """How the rows of the last block's attention are read: (batch, 1, queries), weights that sum to 1.
+
+        A row that no logit depends on has no gradient at all. So a class token's row has the weight 1, a
+        decoder's that of its last token, and rows that are averaged, by pooling or by several heads, share it
+        evenly.
+        """
+        # The gradient of any logit reaches the same rows, so that of the predicted class will do.
+        (gradient,) = self._carry(None, None, self.attentions[-1:])
+        read = (gradient != 0).any(dim=-1).any(dim=1)
+        read[:, 0] |= ~read.any(dim=1)  # a constant logit reads nothing
+        return (read / read.sum(dim=1, keepdim=True)).to(gradient.dtype)[:, None]
+
+    def audit(self, target: Tensor | None, of: Sequence[Tensor], rules: RuleSet) -> list[LedgerEntry]:
+        """What each operation on the way to tensors on the tape received and handed on, from the logits down.
+
+        Raises:
+            NoRuleError: as :meth:`relevance`.
+        """
+        self._mode.ledger = []
+        try:
+            self._carry(rules, target, of)
+            return self._mode.ledger
+        finally:
+            self._mode.ledger = None
+
+    def totals(self, target: Tensor | None, rules: RuleSet) -> dict[str, float]:
+        """Where the 1 that is put on the logit goes, per sample.
+
+        Returns:
+            ``entry``, what arrives at the input itself or at the look-up of tokens; ``beside``, at constants
+            that were put beside that, such as a class token; ``dropped``, what the rules give to nobody:
+            the share of what was added, such as positions, masks and biases of scores.
+
+        Raises:
+            NoRuleError: as :meth:`relevance`.
+        """
+        entered = self._entries.leaves
+        self._mode.ledger = []
+        try:
+            found = self._carry(rules, target, [*entered, *self._entries.beside], allow_unused=True)
+            ledger = self._mode.ledger
+        finally:
+            self._mode.ledger = None
+        sums = [0.0 if r is None else r.sum().item() / len(self.logits) for r in found]
+        dropped = sum(e.received - e.handed_on for e in ledger if e.kind == "shift") / len(self.logits)
+        at = len(entered)
+        return {"entry": sum(sums[:at]), "beside": sum(sums[at:]), "dropped": dropped}
+
+    def logits_with(self, forward: Forward, inputs: Inputs, changes: Sequence[Tensor]) -> Tensor:
+        """The logits of another run, without a tape, in which something is added to the attentions.
+
+        Args:
+            forward: as it was recorded, and ``inputs``.
+            changes: for each of :attr:`attentions`, (batch, heads, queries, keys).
+        """
+        with torch.inference_mode(False), torch.no_grad(), _no_fast_path():
+            by_number = dict(zip(self._numbers, changes, strict=True))
+            return _run(forward, Recorder(inputs, None, None, False, changes=by_number))[1]
+
+    def _note(self, what: str, of: Sequence[Tensor], rules: RuleSet | None) -> None:
+        for uses in _observers:
+            uses.append(Use(what, any(t is a for t in of for a in self.attentions), rules))
+
+    def _carry(
+        self, rules: RuleSet | None, target: Tensor | None, of: Sequence[Tensor], allow_unused: bool = False
+    ) -> list[Tensor]:
+        if target is None:
+            target = self.logits.argmax(dim=1)
+        classes = self.logits.shape[1]
+        if target.numel() and (int(target.min()) < 0 or int(target.max()) >= classes):
+            raise ValueError(f"target={target.tolist()}: the model has {classes} classes, counted from 0")
+        one_hot = F.one_hot(target.to(self.logits.device), classes).to(self.logits.dtype)
+        self._mode.rules = rules
+        with torch.inference_mode(False):
+            try:
+                options = {"retain_graph": True, "allow_unused": allow_unused}
+                return list(torch.autograd.grad(self.logits, list(of), one_hot, **options))
+            except RuntimeError as e:
+                raise failed(e, "reading the tape backwards") from e
+
+
+def _run(forward: Forward, recorder: Recorder) -> tuple[Recorder, Tensor]:
+    with recorder, watched(recorder.enter, recorder.leave):
+        try:
+            logits = forward(recorder.inputs)
+        except RuntimeError as e:
+            raise failed(e, _describe(forward)) from e
+    recorder.release()
+    return recorder, logits
+
+
+@contextmanager
+def _no_fast_path():
+    """Keep ``nn.TransformerEncoderLayer`` and ``nn.MultiheadAttention`` from their inference kernels."""
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)
+
+
+def _describe(forward: Forward) -> str:
+    return type(forward).__name__ if isinstance(forward, nn.Module) else repr(forward)
