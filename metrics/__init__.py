@@ -1,27 +1,18 @@
 """What a relevance map is worth: arrays in, numbers out; no model, no file.
 
-Per-sample numbers are computed in torch, batched, on the device of the map. Totals are NumPy functions of
-those per-sample numbers, so that they can be recomputed from stored rows and resampled by a bootstrap.
+Per-sample numbers are computed in torch, batched, on the device of the map. A :class:`Metric` is a formula on
+columns of those per-sample numbers, so that it can be recomputed from stored rows and resampled by a bootstrap.
 """
 
 from metrics.bootstrap import Statistic, bootstrap, holm, interval, paired_p_value
 from metrics.maps import minmax, upsample
-from metrics.metric import (
-    MAP,
-    MIOU,
-    NEGATIVE_AUC,
-    NEGATIVE_AUC_PREDICTION,
-    PIXEL_ACCURACY,
-    POSITIVE_AUC,
-    POSITIVE_AUC_PREDICTION,
-    RECALL_VISIBLE,
-    TOKEN_F1,
-    TOKEN_F1_VISIBLE,
-    Metric,
-)
-from metrics.perturbation import accuracy_curve, auc, removed
+from metrics.metric import Columns, Curve, Metric
+from metrics.perturbation import PerturbationAUC, accuracy_curve, auc, removed
 from metrics.ranking import rank
 from metrics.segmentation import (
+    MeanAveragePrecision,
+    MeanIoU,
+    PixelAccuracy,
     SegmentationCounts,
     average_precision,
     foreground,
@@ -31,20 +22,27 @@ from metrics.segmentation import (
     precision_at,
     segmentation_counts,
 )
-from metrics.token_f1 import TokenCounts, TokenF1, precision_recall_f1, token_counts, token_f1, top_k
+from metrics.similarity import ClassSimilarity, spearman
+from metrics.token_f1 import (
+    RationaleScore,
+    TokenCounts,
+    TokenF1,
+    precision_recall_f1,
+    token_counts,
+    token_f1,
+    top_k,
+)
 
 __all__ = [
-    "MAP",
-    "MIOU",
-    "NEGATIVE_AUC",
-    "NEGATIVE_AUC_PREDICTION",
-    "PIXEL_ACCURACY",
-    "POSITIVE_AUC",
-    "POSITIVE_AUC_PREDICTION",
-    "RECALL_VISIBLE",
-    "TOKEN_F1",
-    "TOKEN_F1_VISIBLE",
+    "ClassSimilarity",
+    "Columns",
+    "Curve",
+    "MeanAveragePrecision",
+    "MeanIoU",
     "Metric",
+    "PerturbationAUC",
+    "PixelAccuracy",
+    "RationaleScore",
     "SegmentationCounts",
     "Statistic",
     "TokenCounts",
@@ -66,6 +64,7 @@ __all__ = [
     "rank",
     "removed",
     "segmentation_counts",
+    "spearman",
     "token_counts",
     "token_f1",
     "top_k",

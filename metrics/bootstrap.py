@@ -29,21 +29,35 @@ class Statistic:
     Attributes:
         terms: what is summed, (n, terms), one row per sample.
         reduce: from sums (…, terms) to the metric (…).
+        defined: (n,), boolean: which samples count; None for all.
     """
 
     terms: np.ndarray
     reduce: Callable[[np.ndarray], np.ndarray]
+    defined: np.ndarray | None = None
 
     @classmethod
-    def mean(cls, values: ArrayLike, scale: float = 1.0) -> "Statistic":
-        """``scale`` times the mean of one number per sample (n,)."""
+    def mean(cls, values: ArrayLike, scale: float = 1.0, defined: ArrayLike | None = None) -> "Statistic":
+        """``scale`` times the mean of one number per sample (n,).
+
+        Args:
+            defined: (n,), False where a sample has no such number and does not count; None for all.
+        """
         values = np.asarray(values, dtype=np.float64)
-        return cls(np.stack([values, np.ones_like(values)], axis=1), lambda s: scale * s[..., 0] / s[..., 1])
+        weights = np.ones_like(values) if defined is None else np.asarray(defined, dtype=np.float64)
+        terms = np.stack([np.where(weights > 0, values, 0), weights], axis=1)
+        return cls(terms, lambda s: scale * s[..., 0] / s[..., 1], weights > 0)
+
+    @property
+    def count(self) -> int:
+        """How many samples count."""
+        return len(self.terms) if self.defined is None else int(self.defined.sum())
 
     @property
     def value(self) -> float:
-        """The metric of the data set itself."""
-        return float(self.reduce(self.terms.sum(axis=0)))
+        """The metric of the data set itself; NaN where it is defined on no sample."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return float(self.reduce(self.terms.sum(axis=0)))
 
 
 def bootstrap(statistics: Sequence[Statistic], resamples: int = 10_000, seed: int = 0) -> np.ndarray:
@@ -125,13 +139,21 @@ def _times_drawn(n: int, resamples: int, step: int, seed: int) -> Iterator[np.nd
 
 
 def interval(resampled: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """The percentile interval of resampled values (…, resamples): its lower and upper ends (…)."""
+    """The percentile interval of resampled values (…, resamples): its lower and upper ends (…).
+
+    Resamples without a sample on which the statistic is defined, NaN, are left out; if all are, so are the ends.
+    """
     tail = 50 * (1 - level)
     rows = resampled.reshape(-1, resampled.shape[-1])
     # Row by row, as numpy.percentile copies what it is given.
-    ends = np.array([np.percentile(row, [tail, 100 - tail]) for row in rows])
+    ends = np.array([np.percentile(_defined(row), [tail, 100 - tail]) for row in rows])
     low, high = np.moveaxis(ends.reshape(*resampled.shape[:-1], 2), -1, 0)
     return low, high
+
+
+def _defined(values: np.ndarray) -> np.ndarray:
+    known = values[~np.isnan(values)]
+    return known if len(known) else values
 
 
 def paired_p_value(resampled: np.ndarray, other: np.ndarray) -> np.ndarray:

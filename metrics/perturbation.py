@@ -3,11 +3,17 @@
 Chefer, Gur, Wolf, "Transformer Interpretability Beyond Attention Visualization", CVPR 2021, section 4.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
 import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from metrics.bootstrap import Statistic
 from metrics.checks import require_shape
+from metrics.metric import Columns, Curve, Metric, annotated, stacked
 
 
 def removed(ranks: Tensor, fraction: float, most_relevant_first: bool) -> Tensor:
@@ -49,3 +55,67 @@ def auc(curve: ArrayLike, fractions: ArrayLike) -> np.ndarray:
     if (widths <= 0).any():
         raise ValueError(f"fractions: expected increasing numbers, got {fractions.tolist()}")
     return 100 * ((curve[..., 1:] + curve[..., :-1]) / 2 * widths).sum(-1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerturbationAUC(Metric):
+    """Area under the accuracy while the most or the least relevant pixels are masked first, times 100.
+
+    Chefer, Gur, Wolf, CVPR 2021, section 4. The positive test masks the most relevant first: lower is better.
+    Columns: ``label``, ``predicted`` and ``{positive,negative}_predictions``, the class predicted at each step.
+
+    Args:
+        direction: ``positive`` or ``negative``.
+        steps: the masked fractions, rising from 0.
+        hits: what a prediction must be to count: the ``label``, or what was ``predicted`` for the clean image,
+            whichever class is explained.
+        only_correct: leave out images that the model does not classify correctly.
+
+    Raises:
+        ValueError: for another direction or kind of hits, fewer than two steps, or ``only_correct`` that is neither
+            true nor false.
+    """
+
+    columns: ClassVar[tuple[str, ...]] = (
+        *("label", "predicted", "positive_predictions", "negative_predictions"),
+    )
+
+    direction: Literal["positive", "negative"]
+    steps: Sequence[float]
+    hits: Literal["label", "predicted"] = "label"
+    only_correct: bool = False
+    unit: str = "AUC × 100"
+    range: tuple[float, float] = (0.0, 100.0)
+
+    def __post_init__(self):
+        for name, known in (("direction", ("positive", "negative")), ("hits", ("label", "predicted"))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}={getattr(self, name)!r}: expected {' or '.join(known)}")
+        if not isinstance(self.only_correct, bool):
+            raise ValueError(f"only_correct={self.only_correct}: expected true or false")
+        if not isinstance(self.steps, Sequence) or len(self.steps) < 2:
+            raise ValueError(f"steps={self.steps}: expected the masked fractions, two or more")
+
+    def statistics(self, columns: Columns) -> dict[int, Statistic]:
+        """The area at k = 0."""
+        areas = auc(self._hits(columns), self.steps)
+        return {0: Statistic.mean(areas, defined=self._scored(columns))}
+
+    def curve(self, columns: Columns) -> Curve:
+        """Accuracy in per cent over the masked share of the pixels."""
+        hits = self._hits(columns)[self._scored(columns)]
+        return Curve(100 * np.array(self.steps), 100.0 * hits, "pixels masked, %", "accuracy, %")
+
+    def _hits(self, columns: Columns) -> np.ndarray:
+        """Whether each prediction is a hit, (samples, steps).
+
+        Raises:
+            ValueError: if there are not as many predictions as steps, or a class to compare with is missing.
+        """
+        predictions = stacked(columns[f"{self.direction}_predictions"], len(self.steps))
+        return predictions == annotated(columns[self.hits], self.hits)[:, None]
+
+    def _scored(self, columns: Columns) -> np.ndarray:
+        if not self.only_correct:
+            return np.ones(len(columns["predicted"]), dtype=bool)
+        return annotated(columns["label"], "label") == np.asarray(columns["predicted"])

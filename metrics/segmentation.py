@@ -3,14 +3,17 @@
 Chefer, Gur, Wolf, CVPR 2021, section 4, on ImageNet-Segmentation (Guillaumin, Küttel, Ferrari, 2014).
 """
 
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from metrics.bootstrap import Statistic
 from metrics.checks import require_finite, require_shape
+from metrics.metric import Columns, Metric, stacked
 
 
 class SegmentationCounts(NamedTuple):
@@ -166,3 +169,54 @@ def mean_average_precision(average_precisions: ArrayLike) -> np.ndarray:
 
 def _total(counts: ArrayLike, axis: int) -> np.ndarray:
     return np.asarray(counts, dtype=np.float64).sum(axis)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelAccuracy(Metric):
+    """Share of all pixels of the data set that are labelled rightly as foreground or background, in per cent.
+
+    Columns: ``correct`` and ``labelled`` (:class:`SegmentationCounts`).
+    """
+
+    columns: ClassVar[tuple[str, ...]] = ("correct", "labelled")
+
+    unit: str = "%"
+    range: tuple[float, float] = (0.0, 100.0)
+
+    def statistics(self, columns: Columns) -> dict[int, Statistic]:
+        """The ratio of the sums over all images at k = 0."""
+        counts = np.stack([columns["correct"], columns["labelled"]], axis=1)
+        return {0: Statistic(counts, lambda sums: pixel_accuracy(sums[..., :1], sums[..., 1:]))}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanAveragePrecision(Metric):
+    """Mean over images of :func:`average_precision`, in per cent. Column: ``average_precision``."""
+
+    columns: ClassVar[tuple[str, ...]] = ("average_precision",)
+
+    unit: str = "%"
+    range: tuple[float, float] = (0.0, 100.0)
+
+    def statistics(self, columns: Columns) -> dict[int, Statistic]:
+        """The mean at k = 0."""
+        return {0: Statistic.mean(columns["average_precision"], scale=100)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanIoU(Metric):
+    """Mean of the intersection over union of background and of foreground, in per cent.
+
+    Both are ratios of sums over the data set (:func:`miou`). Columns: ``intersection`` and ``union``, pairs of
+    (background, foreground).
+    """
+
+    columns: ClassVar[tuple[str, ...]] = ("intersection", "union")
+
+    unit: str = "%"
+    range: tuple[float, float] = (0.0, 100.0)
+
+    def statistics(self, columns: Columns) -> dict[int, Statistic]:
+        """The ratio of the sums over all images at k = 0."""
+        counts = np.concatenate([stacked(columns["intersection"], 2), stacked(columns["union"], 2)], axis=1)
+        return {0: Statistic(counts, lambda sums: miou(sums[..., None, :2], sums[..., None, 2:]))}

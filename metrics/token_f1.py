@@ -4,12 +4,16 @@ DeYoung et al., "ERASER: A Benchmark to Evaluate Rationalized NLP Models", ACL 2
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from metrics.bootstrap import Statistic
 from metrics.checks import require_shape
+from metrics.metric import Columns, Curve, Metric, annotated, stacked
 from metrics.ranking import rank
 
 
@@ -88,3 +92,54 @@ def token_f1(scores: Tensor, rationales: Tensor, ks: Sequence[int], valid: Tenso
     Raises ValueError for NaN or infinity at a valid word, shapes that do not match and k < 1.
     """
     return precision_recall_f1(*token_counts(scores, rationales, ks, valid))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RationaleScore(Metric):
+    """Mean over documents of a score of the k most relevant words, for several k.
+
+    Columns: ``label``, ``predicted``, and that of the score, which holds one number for each k.
+
+    Args:
+        score: the column: ``token_f1`` against all annotated words of the document, ``visible_token_f1`` or
+            ``visible_recall`` against those that the model saw.
+        ks: numbers of words.
+        only_correct: leave out documents that the model does not classify correctly.
+
+    Raises:
+        ValueError: if ``only_correct`` is neither true nor false, or there are no ``ks``.
+    """
+
+    columns: ClassVar[tuple[str, ...]] = (
+        *("label", "predicted", "token_f1", "visible_token_f1", "visible_recall"),
+    )
+
+    score: str
+    ks: Sequence[int]
+    only_correct: bool = False
+
+    def __post_init__(self):
+        if not isinstance(self.only_correct, bool):
+            raise ValueError(f"only_correct={self.only_correct}: expected true or false")
+        if not isinstance(self.ks, Sequence) or not self.ks:
+            raise ValueError(f"ks={self.ks}: expected numbers of words")
+
+    def statistics(self, columns: Columns) -> dict[int, Statistic]:
+        """The mean by k."""
+        scores, scored = self._scores(columns), self._scored(columns)
+        return {
+            k: Statistic.mean(values, defined=scored) for k, values in zip(self.ks, scores.T, strict=True)
+        }
+
+    def curve(self, columns: Columns) -> Curve:
+        """The score over k."""
+        scores = self._scores(columns)[self._scored(columns)]
+        return Curve(np.array(self.ks), scores, "k, number of words taken as the rationale", self.title)
+
+    def _scores(self, columns: Columns) -> np.ndarray:
+        return stacked(columns[self.score], len(self.ks))
+
+    def _scored(self, columns: Columns) -> np.ndarray:
+        if not self.only_correct:
+            return np.ones(len(columns[self.score]), dtype=bool)
+        return annotated(columns["label"], "label") == np.asarray(columns["predicted"])
