@@ -11,3 +11,8 @@ class BenchError(Exception):
 
     def __init__(self, message: str):
         super().__init__(" ".join(line.strip() for line in message.splitlines() if line.strip()))
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in one line; its kind, where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

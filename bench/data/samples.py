@@ -12,7 +12,7 @@ version                  ``int``, optional, 1 where it is missing: it rises when
                          give other samples
 files                    ``Sequence[Path]``, optional: all files whose content determines the samples, and
                          no others; in an order that does not depend on where they lie. Missing or empty
-                         where there are none: :mod:`bench.data.digest` then reads every sample
+                         where there are none: :mod:`bench.store.digests` then reads every sample
 one_file_per_sample      ``bool``, optional, False where it is missing: whether ``files`` has exactly the
                          file of each sample, in the order of ``ids``, so that some of the samples need
                          only some of the files

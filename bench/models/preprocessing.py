@@ -1,8 +1,9 @@
-"""From a decoded image to the pixels a model sees, and from a token map back to pixels."""
+"""From a decoded image to the pixels that a model sees."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -11,8 +12,6 @@ from torch import Tensor
 
 from bench.data import ImageSample
 from bench.errors import BenchError
-from bench.models import ImageModel
-from metrics import minmax, upsample
 
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
@@ -53,7 +52,21 @@ class ImageSettings:
                 f"resize={self.resize}"
             )
 
-    def check(self, model: ImageModel) -> None:
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "ImageSettings":
+        """Build from the section ``inputs`` of a task.
+
+        Raises:
+            BenchError: for a setting that is missing, unknown or out of range.
+        """
+        try:
+            return cls(**settings)
+        except TypeError as e:
+            raise BenchError(
+                f"task.inputs={settings}: expected size, resize and interpolation, as protocol.images has them"
+            ) from e
+
+    def check(self, model: Any) -> None:
         """Raises BenchError if the model takes images of another size."""
         if model.input_size != (self.size, self.size):
             raise BenchError(
@@ -61,22 +74,22 @@ class ImageSettings:
                 "set the size to the model's, or model.options.img_size to the protocol's"
             )
 
-    def preparation(self, model: ImageModel) -> "Preparation":
+    def preparation(self, model: Any) -> "Preparation":
         """What brings samples to a model's size."""
         return Preparation(self, model.crop, model.interpolation)
 
-    def pixels(self, image: Image.Image, model: "ImageModel | Preparation") -> Tensor:
+    def pixels(self, image: Image.Image, model: Any) -> Tensor:
         """(3, size, size), float32 in 0..1, not yet normalised."""
         own = self.resize == "model"
         fitted = self._fit(image, model, INTERPOLATIONS[model.interpolation if own else self.interpolation])
         return torch.from_numpy(np.array(fitted)).permute(2, 0, 1).float() / 255
 
-    def mask(self, mask: np.ndarray, model: "ImageModel | Preparation") -> Tensor:
+    def mask(self, mask: np.ndarray, model: Any) -> Tensor:
         """(size, size), boolean, from a boolean (H, W), resized and cropped as the image is."""
         fitted = self._fit(Image.fromarray(mask.astype(np.uint8)), model, Image.Resampling.NEAREST)
         return torch.from_numpy(np.array(fitted)).bool()
 
-    def seen(self, image: Image.Image, model: "ImageModel | Preparation") -> Image.Image:
+    def seen(self, image: Image.Image, model: Any) -> Image.Image:
         """The part of the image that becomes the pixels, in its stored resolution and aspect: for readers."""
         if self.resize == "squash":
             return image
@@ -84,16 +97,14 @@ class ImageSettings:
         across, down = image.width / width, image.height / height
         return image.crop(tuple(round(edge * s) for edge, s in zip(box, (across, down) * 2, strict=True)))
 
-    def _fit(
-        self, image: Image.Image, model: "ImageModel | Preparation", resampling: Image.Resampling
-    ) -> Image.Image:
+    def _fit(self, image: Image.Image, model: Any, resampling: Image.Resampling) -> Image.Image:
         if self.resize == "squash":
             return image.resize((self.size, self.size), resampling)
         size, box = self._resized_and_cropped(image, model)
         return image.resize(size, resampling).crop(box)
 
     def _resized_and_cropped(
-        self, image: Image.Image, model: "ImageModel | Preparation"
+        self, image: Image.Image, model: Any
     ) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
         """The size before the crop, and the crop's box in it."""
         # What timm's own transform does, to the pixel (tests compare): the longer side is not rounded.
@@ -120,41 +131,3 @@ class Preparation:
         """The sample with its image and its mask as tensors of the model's size."""
         mask = None if sample.mask is None else self.settings.mask(sample.mask, self)
         return replace(sample, image=self.settings.pixels(sample.image, self), mask=mask)
-
-
-def pixel_maps(relevance: Tensor, model: ImageModel, size: tuple[int, int]) -> Tensor:
-    """What a method returned for a batch of images, as float32 (batch, height, width) maps in 0..1.
-
-    Token maps lose their prefix tokens and are upsampled bilinearly; all maps are min–max scaled.
-
-    Raises:
-        BenchError: if the relevance has neither one number per token nor one per pixel.
-    """
-    return minmax(_upsampled(relevance, model, size)).float()
-
-
-def signed_maps(relevance: Tensor, model: ImageModel, size: tuple[int, int]) -> Tensor:
-    """:func:`pixel_maps` to look at: those with values below 0 are in -1..1 instead, and 0 stays 0.
-
-    They rank pixels alike.
-    """
-    maps = _upsampled(relevance, model, size)
-    signed = maps.amin(dim=(1, 2), keepdim=True) < 0
-    greatest = maps.abs().amax(dim=(1, 2), keepdim=True)
-    return torch.where(signed, maps / greatest, minmax(maps)).float()
-
-
-def _upsampled(relevance: Tensor, model: ImageModel, size: tuple[int, int]) -> Tensor:
-    # Interpolation makes equal pixels equal up to rounding only, and ranking would take the rounding for a
-    # ranking. So it is done in double precision and rounded off later, to the precision of the reference.
-    relevance = relevance.double()
-    rows, columns = model.grid
-    tokens = model.prefix_tokens + rows * columns
-    if tuple(relevance.shape[1:]) == (tokens,):
-        return upsample(relevance[:, model.prefix_tokens :].unflatten(1, (rows, columns)), size)
-    if tuple(relevance.shape[1:]) == size:
-        return relevance
-    raise BenchError(
-        f"method: it returned relevance of shape {tuple(relevance.shape)}; "
-        f"expected (batch, {tokens}) tokens, prefix tokens included, or (batch, {size[0]}, {size[1]}) pixels"
-    )

@@ -1,4 +1,4 @@
-"""What a data set is made of, in one number that does not depend on where it lies."""
+"""What data and weights are made of, in numbers that do not depend on where they lie, and a cache of them."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from bench.errors import BenchError
-from bench.files import replace_file, sha256
+from bench.store.files import replace_file, sha256
 
 SETTLED = 2 * 10**9  # nanoseconds: no file system keeps times in coarser steps
 NAME = "transformer-explanation-bench"
@@ -43,21 +43,40 @@ def content_digest(dataset: Any, progress: Callable[[int, int], None] | None = N
     tell = progress or (lambda done, total: None)
     if not files:
         return _digest(dataset, samples=_contents(dataset, tell))
+
+    def read() -> str:
+        digests = []
+        for file in files:
+            digests.append(_of_file(file))
+            tell(len(digests), len(files))
+        return _digest(dataset, files=digests)
+
+    return remembered(files, lambda states: _key(dataset, states), read)
+
+
+def remembered(
+    files: Sequence[str | Path], key_of: Callable[[list[State]], str], make: Callable[[], str]
+) -> str:
+    """What ``make`` returns of the content of files: from the cache where they have not changed, else made.
+
+    Args:
+        key_of: from the states of the files to what the cache knows the result by.
+
+    Raises:
+        BenchError: a file cannot be read.
+    """
     started = time.time_ns()
-    states = _states(files)
-    key = _key(dataset, states)
-    known = _recall(key)
-    if known is not None:
+    states = _states([os.path.abspath(file) for file in files])
+    key = key_of(states)
+    if (known := _recall(key)) is not None:
         return known
-    digests = []
-    for file in files:
-        digests.append(_of_file(file))
-        tell(len(digests), len(files))
-    digest = _digest(dataset, files=digests)
+    made = make()
     # A file that was changed a moment ago may change again without a later time, or has changed meanwhile.
-    if all(modified < started - SETTLED for _, _, modified, *_ in states) and states == _states(files):
-        _remember(key, digest)
-    return digest
+    if all(modified < started - SETTLED for _, _, modified, *_ in states) and states == _states(
+        [os.path.abspath(file) for file in files]
+    ):
+        _remember(key, made)
+    return made
 
 
 def cached_digest(dataset: Any) -> str | None:
@@ -175,7 +194,7 @@ def _recall(key: str) -> str | None:
         line = "" if entry is None else entry.read_text()
     except (OSError, ValueError):
         return None
-    digest = line.partition(" ")[0]
+    digest = line.rstrip("\n").rpartition(" ")[0]
     return digest if line == _line(key, digest) else None
 
 

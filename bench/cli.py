@@ -1,0 +1,109 @@
+"""What all programs have in common: their command line and what they print.
+
+At a terminal there are bars and drawn tables; in a file or a pipe there is plain text.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from bench.errors import BenchError
+
+
+def say(message: str) -> None:
+    """Print a message about how things go, on standard error: standard output is for results."""
+    with suppress(BrokenPipeError):
+        print(message, file=sys.stderr, flush=True)
+
+
+def tell(result: str) -> None:
+    """Print a result on standard output. A reader that has seen enough, such as ``head``, makes nothing fail."""
+    try:
+        print(result, flush=True)
+    except BrokenPipeError:
+        # Python would complain once more when it flushes standard output at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def show(markdown: str) -> None:
+    """Print a result in markdown: drawn at a terminal, as it is elsewhere."""
+    if not sys.stdout.isatty():
+        tell(markdown)
+        return
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    Console().print(Markdown(markdown))
+
+
+@contextmanager
+def progress(what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+    """A bar with the pace and the time left, at a terminal; gives what to call when units are done."""
+    if not sys.stderr.isatty():
+        yield lambda done=1: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[pace]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total, pace="")
+
+        def advance(done: int = 1) -> None:
+            bar.advance(task, done)
+            if (speed := bar.tasks[0].speed) is not None:
+                bar.update(task, pace=f"{speed:.3g} {unit}s per second")
+
+        yield advance
+
+
+def choices(kind: str, known: Iterable[str], arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """What to make (all that is known, if nothing is chosen) and the arguments it is made under.
+
+    Raises:
+        BenchError: for a choice that is not known, or several protocols.
+    """
+    names = [a.partition("=")[2] for a in arguments if a.startswith((f"{kind}=", "task="))] or list(known)
+    if unknown := [name for name in names if name not in known]:
+        raise BenchError(f"{kind}={unknown[0]}: expected one of {', '.join(known)}")
+    # All methods are shown together, so a choice among these means nothing here.
+    others = [a for a in arguments if not a.startswith((f"{kind}=", "task=", "method", "+method"))]
+    if any(a.startswith("protocol=") and "," in a for a in others):
+        raise BenchError(f"a {kind} is of one protocol; make one for each, e.g. with protocol=clean")
+    return names, others
+
+
+def option(name: str, arguments: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The value of ``--name VALUE`` or ``--name=VALUE``, None if it is not given, and the other arguments."""
+    value, others, taken = None, [], False
+    for place, argument in enumerate(arguments):
+        if taken:
+            taken = False
+        elif argument == f"--{name}":
+            if place + 1 == len(arguments):
+                raise BenchError(f"--{name}: expected a value after it")
+            value, taken = arguments[place + 1], True
+        elif argument.startswith(f"--{name}="):
+            value = argument.partition("=")[2]
+        else:
+            others.append(argument)
+    return value, others
+
+
+def command_line(program: Callable[[Sequence[str]], None]) -> None:
+    """Run a program on its arguments; a user's mistake ends it with a message and exit code 2."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        tell(sys.modules["__main__"].__doc__)
+        return
+    try:
+        program(sys.argv[1:])
+    except BenchError as e:
+        say(f"error: {e}")
+        sys.exit(2)
