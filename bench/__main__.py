@@ -9,10 +9,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 import bench  # noqa: F401  first: see its docstring
-from bench import sweep
-from bench.config import resolved
+from bench.config import resolved, with_metrics
 from bench.errors import BenchError
-from bench.run import run
+from bench.runner import sweep
+from bench.runner.cell import run
 
 USER_MISTAKE = 2  # exit code
 
@@ -47,6 +47,15 @@ def _report(failure: str) -> None:
     sweep.report(job.job.num, f"{' '.join(job.overrides.task)}: {failure}")
 
 
+def _accept_metrics() -> None:
+    """Turn ``+metric=NAME`` and ``metric._target_=…`` on the command line into what hydra takes."""
+    try:
+        sys.argv[1:] = with_metrics(sys.argv[1:])
+    except BenchError as e:
+        _say(e)
+        sys.exit(USER_MISTAKE)
+
+
 def run_sweep() -> None:
     """Run the cells of a sweep. At the end say which of them failed and why; then the exit code is not 0."""
     if "hydra/launcher=slurm" in sys.argv and not shutil.which("sbatch"):
@@ -65,9 +74,10 @@ def run_sweep() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["explain"]:
-        from bench.explain.command import main as explain
+        from bench.explain.cli import main as explain
 
         sys.exit(explain(sys.argv[2:]))
+    _accept_metrics()
     if {"-m", "--multirun"}.intersection(sys.argv):
         run_sweep()
     else:

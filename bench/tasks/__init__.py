@@ -1,8 +1,22 @@
-"""What a method is measured by: each task turns maps into rows per sample, and rows into metrics."""
+"""What maps are measured by: measurements make columns of them, and a task bundles metrics of these columns."""
 
-from bench.tasks.perturbation import Perturbation
-from bench.tasks.segmentation import Segmentation
-from bench.tasks.task import Oracle, Task
-from bench.tasks.token_f1 import TokenF1
+from bench.tasks.base import AnotherClass, Explanations, Measurement, Oracle, Task, Variant
+from bench.tasks.masking import Masking
+from bench.tasks.overlap import MaskOverlap
+from bench.tasks.predictions import Predictions
+from bench.tasks.rationale import RationaleOverlap
+from bench.tasks.similarity import ClassComparison
 
-__all__ = ["Oracle", "Perturbation", "Segmentation", "Task", "TokenF1"]
+__all__ = [
+    "AnotherClass",
+    "ClassComparison",
+    "Explanations",
+    "MaskOverlap",
+    "Masking",
+    "Measurement",
+    "Oracle",
+    "Predictions",
+    "RationaleOverlap",
+    "Task",
+    "Variant",
+]

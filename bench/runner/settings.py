@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from bench import tracking
 from bench.errors import BenchError
+from bench.runner import tracking
 
 
 def check(config: dict[str, Any]) -> None:
@@ -24,16 +24,17 @@ def check(config: dict[str, Any]) -> None:
         if type(value) is not int or not least <= value < 2**32:  # numpy takes no larger seed
             hint = {"batch_size": ", or auto", "limit": ", or null", "seed": " and below 2^32"}.get(key, "")
             raise BenchError(f"{key}={value}: expected a whole number, {least} or more{hint}")
-    for key in ("rerun", "sanity", "save_maps"):
+    for key in ("rerun", "sanity"):
         if not isinstance(config[key], bool):
             raise BenchError(f"{key}={config[key]}: expected true or false")
     for key, choices in (
         ("explained", ("predicted", "target")),
         ("on_bad_sample", ("stop", "skip")),
         ("on_busy", ("skip", "wait")),
+        ("keep", ("tokens", "pixels", "none")),
     ):
         if config[key] not in choices:
-            raise BenchError(f"{key}={config[key]}: expected {' or '.join(choices)}")
+            raise BenchError(f"{key}={config[key]}: expected {', '.join(choices[:-1])} or {choices[-1]}")
     if config["shard"] >= config["shards"]:
         raise BenchError(
             f"shard={config['shard']}: of shards={config['shards']} the last is {config['shards'] - 1}"

@@ -2,26 +2,28 @@
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
 
-from bench import sweep
 from bench.errors import BenchError
-from bench.store import Cell
+from bench.runner import sweep
 
 MODES = ("disabled", "offline", "online")
 NAMES = ("project", "entity", "group")
+PATIENCE = 20  # seconds for a server that accepts and does not answer
+_failed = False  # whether logging has failed in this process: each try would cost every cell as long again
 
 
 def check(settings: dict[str, Any]) -> None:
     """Look at the section ``wandb`` of a configuration.
 
     Raises:
-        BenchError: if ``wandb.mode`` is none, or another key is unknown or no name. A value is not repeated
-            in the message: it may be an API key, which must not be in a configuration, for that is kept
-            beside the results.
+        BenchError: if ``wandb.mode`` is not one of :data:`MODES`, or another key is unknown or not a string. A
+            value is not repeated in the message: it may be an API key, which must not be in a configuration, for
+            that is kept beside the results.
     """
     if not isinstance(settings, Mapping):
         raise BenchError("wandb: expected a section; wandb.mode=disabled turns it off")
@@ -37,22 +39,28 @@ def check(settings: dict[str, Any]) -> None:
             raise BenchError(f"wandb.{name}: expected a name, or null for wandb's own choice")
 
 
-def log(cell: Cell, record: dict[str, Any], rows: pd.DataFrame) -> None:
-    """Log a finished cell, if ``wandb.mode`` is ``offline`` or ``online``; its results are on disk already.
+def log(plan: Any, summary: Mapping[str, float]) -> None:
+    """Log what a finished run measured, if ``wandb.mode`` is ``offline`` or ``online``; its results are kept already.
 
-    The cells of a sweep are a group.
+    The cells of a sweep are a group. After the first failure in a process nothing more is logged.
+
+    Args:
+        plan: the run's :class:`bench.runner.cell.Plan`.
     """
-    config = cell.config
+    if plan.config["wandb"]["mode"] == "disabled":
+        return
+    config, cell = plan.config, plan.measured[-1][1]
+    record = cell.result().record
     run = Run(
         config["wandb"],
         "the cell's results are kept",
         group=config["wandb"]["group"]
         or sweep.current()
         or f"{config['suite']['name']}/{config['task']['name']}",
-        name=cell.record_file.stem,
-        config=config | {"versions": record.get("versions"), "checkpoint": record.get("checkpoint_sha256")},
+        name=cell.id.stem,
+        config={**config, "versions": record.get("versions"), "identity": cell.id.identity},
     )
-    run.log(record["metrics"] | {"seconds": record["seconds"]}, rows=rows)
+    run.log({**summary, "seconds": record["seconds"]}, rows=cell.result().rows)
     run.finish()
 
 
@@ -73,9 +81,9 @@ class Run:
     def __init__(self, settings: Mapping[str, Any], consolation: str, **arguments: Any):
         self._consolation = consolation
         self._run = None
-        if settings["mode"] != "disabled":
+        if settings["mode"] != "disabled" and not _failed:
             where = {key: settings[key] for key in ("mode", "project", "entity")}
-            self._run = self._try(lambda: _wandb().init(**where, **arguments, reinit="finish_previous"))
+            self._run = self._try(lambda: _start(**where, **arguments))
 
     def log(self, measured: Mapping[str, Any], **tables: pd.DataFrame) -> None:
         """Log what was measured, and tables beside it."""
@@ -91,16 +99,43 @@ class Run:
             self._try(lambda: call(self._run))
 
     def _try(self, call: Callable[[], Any]) -> Any:
+        global _failed
         try:
-            return call()
+            return _in_time(call)
         except Exception as e:  # wandb raises errors of its own, of its network libraries and plain ones
             print(
                 f"wandb failed ({str(e).strip().partition(chr(10))[0]}); {self._consolation} "
                 "(wandb.mode=offline needs neither network nor key; wandb sync sends it later)",
                 file=sys.stderr,
             )
-            self._run = None
+            self._run, _failed = None, True
             return None
+
+
+def _start(**arguments: Any) -> Any:
+    wandb = _wandb()
+    limits = wandb.Settings(init_timeout=PATIENCE, login_timeout=PATIENCE)
+    return wandb.init(**arguments, reinit="finish_previous", settings=limits)
+
+
+def _in_time(call: Callable[[], Any]) -> Any:
+    """What a call returns, or its error; TimeoutError if it takes too long, and it is left to itself."""
+    outcome: dict[str, Any] = {}
+
+    def target() -> None:
+        try:
+            outcome["value"] = call()
+        except BaseException as e:
+            outcome["error"] = e
+
+    thread = threading.Thread(target=target, daemon=True)
+    thread.start()
+    thread.join(2 * PATIENCE)
+    if thread.is_alive():
+        raise TimeoutError(f"no answer in {2 * PATIENCE} seconds")
+    if "error" in outcome:
+        raise outcome["error"]
+    return outcome["value"]
 
 
 def _table(rows: pd.DataFrame):

@@ -1,4 +1,4 @@
-"""From a data set to rows: samples are loaded ahead, and go through in batches of a size that fits."""
+"""Samples are loaded ahead, and go through in batches of a size that fits."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from bench.console import say
-from bench.errors import BenchError
-from bench.interrupts import heed_parent_alone
-from bench.memory import Memory, is_out_of_memory
+from bench.cli import say
+from bench.errors import BenchError, first_line
+from bench.runner.resources import Memory, is_out_of_memory
+from bench.runner.sweep import heed_parent_alone
 
 LOADED = 8  # samples that are read together if the batch size is to be found
 MOST = 1024
@@ -34,7 +33,7 @@ class BatchSize:
 
     @classmethod
     def of(cls, setting: int | str, device: torch.device) -> "BatchSize":
-        """That of the setting ``batch_size``: a number, or ``auto`` to find the largest that fits."""
+        """Build from the setting ``batch_size``: a number, or ``auto`` to find the largest that fits."""
         found = setting == "auto"
         return cls(1 if found else setting, Memory(device), grows=found)
 
@@ -55,21 +54,21 @@ class BatchSize:
         """
         if self.size == 1:
             raise BenchError(
-                f"out of memory with a single sample ({_first_line(error)}); choose a smaller model, "
+                f"out of memory with a single sample ({first_line(error)}); choose a smaller model, "
                 "method.dtype=float32, or another device"
             ) from error
         self.size, self.grows = self.size // 2, False
         self.memory.release()
-        say(f"out of memory: going on with batch_size={self.size} ({_first_line(error)})")
+        say(f"out of memory: going on with batch_size={self.size} ({first_line(error)})")
 
 
-def rows_of(
-    evaluate: Callable[[list], pd.DataFrame],
+def evaluated(
+    evaluate: Callable[[list], Any],
     samples: Iterator[list],
     batch_size: BatchSize,
     across: bool = False,
-) -> Iterator[pd.DataFrame]:
-    """Evaluate samples, in their order, in batches of at most ``batch_size``; one table for each.
+) -> Iterator[Any]:
+    """Evaluate samples, in their order, in batches of at most ``batch_size``; gives the result of each batch.
 
     Args:
         samples: lists of them.
@@ -86,7 +85,7 @@ def rows_of(
         while waiting and (ended or not across or len(waiting) >= batch_size.size):
             batch = waiting[: batch_size.size]
             try:
-                rows = evaluate(batch)
+                result = evaluate(batch)
             except (RuntimeError, MemoryError) as e:
                 if not is_out_of_memory(e):
                     raise
@@ -94,7 +93,7 @@ def rows_of(
             else:
                 del waiting[: len(batch)]
                 batch_size.fitted()
-                yield rows
+                yield result
                 continue
             batch_size.size = len(batch)
             batch_size.failed(error)
@@ -159,7 +158,7 @@ def readers_may_die() -> Iterator[None]:
         if "DataLoader worker" not in str(e):
             raise
         raise BenchError(
-            f"num_workers: a process that reads samples died ({_first_line(e)}), maybe for lack of memory; "
+            f"num_workers: a process that reads samples died ({first_line(e)}), maybe for lack of memory; "
             "start again, with fewer of them or num_workers=0"
         ) from e
 
@@ -180,7 +179,3 @@ def seed_everything(seed: int, position: int | None = None) -> None:
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002  the global state is what they draw from
     torch.manual_seed(seed)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

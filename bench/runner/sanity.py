@@ -3,41 +3,29 @@
 How far maps in a reduced precision are from those in float64 is looked at always, in every eighth batch.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, is_dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from bench.tasks import Oracle
 from methods.relevance import RuleSet, Tape
-
-# What is looked at: beyond which number a table warns, and how.
-WARNINGS = {
-    "not_finite": (0, "maps with NaN or infinity (taken as 0)"),
-    "conservation_error": (1e-3, "relevance lost or gained by the rules, of 1 put in"),
-    "logits_error": (
-        1e-3,
-        "relative difference of the explained logits from the model's own, at most",
-    ),
-    "deviation": (1e-2, "relative deviation of maps from those in float64, at most"),
-    "same_for_another_class": (0, "maps that do not change with the class, of a method that should"),
-}
-
-
-COUNTS = ("not_finite", "same_for_another_class")  # of maps; the others are the largest seen
 
 EVERY = 8  # batches, of which one is computed in float64 too if the precision is all that is looked at
 
 
 @dataclass
-class Checked:
-    """A method whose maps are looked at while it is used.
+class Findings:
+    """What is noticed about the maps of a method while they are made.
 
     Attributes:
-        method: the method itself.
+        method: the method.
         thorough: look at everything in every batch, not only at the precision of every eighth.
-        found: what was found so far, by the names of :data:`WARNINGS`; only what applies to the method.
+        found: what was found since it was taken last, by the names of
+            :data:`bench.runner.records.WARNINGS`; only what applies.
     """
 
     method: Callable
@@ -45,26 +33,39 @@ class Checked:
     found: dict[str, float] = field(default_factory=dict)
     _batches: int = 0
 
-    @property
-    def class_specific(self) -> bool:
-        """Whether the method's maps depend on the class."""
-        return getattr(self.method, "class_specific", True)
+    @classmethod
+    def of(cls, method: Callable, thorough: bool) -> "Findings | None":
+        """Findings for a method; None where there is nothing to look at."""
+        if isinstance(method, Oracle) or not (thorough or is_reduced(method)):
+            return None
+        return cls(method, thorough)
 
-    def __call__(self, forward: Callable, inputs, target: Tensor) -> Tensor:
-        """The method's maps; if ``thorough``, with 0 for what is not finite."""
-        relevance = self.method(forward, inputs, target)
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """What is found meanwhile counts only if nothing fails: a batch may be tried again in halves."""
+        before = dict(self.found), self._batches
+        try:
+            yield
+        except BaseException:
+            self.found, self._batches = before
+            raise
+
+    def take(self) -> dict[str, Any]:
+        """What was found since the last time, and whether everything was looked at."""
+        found, self.found = self.found, {}
+        return {"thorough": self.thorough, **found}
+
+    def look(self, forward: Callable, inputs: Any, target: Tensor, relevance: Tensor) -> None:
+        """Look at the maps of a batch, (batch, ...), of the classes ``target``, (batch,), by their logits."""
         self._batches += 1
         if is_reduced(self.method) and (self.thorough or self._batches % EVERY == 1):
             exact = replace(self.method, dtype="float64")(forward, inputs, target)
             self._raise_to("deviation", float(_distance(relevance, exact).nan_to_num(nan=torch.inf).max()))
         if not self.thorough:
-            return relevance
-        whole = relevance.flatten(1).isfinite().all(dim=1)
-        self._add("not_finite", int((~whole).sum()))
-        relevance = relevance.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+            return
         with torch.no_grad():
             logits = forward(inputs)
-        if self.class_specific:
+        if getattr(self.method, "class_specific", True) and logits.shape[1] > 1:
             another = self.method(forward, inputs, (target + 1) % logits.shape[1])
             nonzero = relevance.flatten(1).abs().sum(dim=1) > 0
             self._add("same_for_another_class", int(((_distance(another, relevance) < 1e-9) & nonzero).sum()))
@@ -73,7 +74,6 @@ class Checked:
             lost, _ = conservation(tape, target, self.method.rules)
             self._raise_to("conservation_error", lost)
             self._raise_to("logits_error", float(_distance(tape.logits.detach(), logits).max()))
-        return relevance
 
     def _add(self, name: str, count: int) -> None:
         self.found[name] = self.found.get(name, 0) + count
@@ -96,7 +96,7 @@ def conservation(tape: Tape, target: Tensor | None, rules: RuleSet) -> tuple[flo
 
 def is_reduced(method: Callable) -> bool:
     """Whether a method is computed in less than double precision, and could be in that."""
-    return is_dataclass(method) and getattr(method, "dtype", "float64") != "float64"
+    return is_dataclass(method) and getattr(method, "dtype", "float64") not in ("float64", "mixed")
 
 
 def _distance(ours: Tensor, expected: Tensor) -> Tensor:
@@ -104,10 +104,3 @@ def _distance(ours: Tensor, expected: Tensor) -> Tensor:
     expected = expected.double().flatten(1)
     difference = (ours.double().flatten(1) - expected).norm(dim=1)
     return difference / expected.norm(dim=1).clamp(min=1e-300)
-
-
-def warnings(found: dict[str, Any]) -> list[str]:
-    """What of a cell's findings a reader of its table must know."""
-    return [
-        f"{text}: {found[name]:.3g}" for name, (limit, text) in WARNINGS.items() if found.get(name, 0) > limit
-    ]

@@ -1,0 +1,1 @@
+"""How cells are computed: the state machine on top, the loop below it."""

@@ -1,0 +1,409 @@
+"""Run one explanation with all that a task measures of it, or one shard of that."""
+
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.cli import progress, say, tell
+from bench.config import build
+from bench.data.samples import Limited
+from bench.errors import BenchError
+from bench.runner import tracking
+from bench.runner.batches import block
+from bench.runner.foreign import ForeignMaps
+from bench.runner.identities import Source, is_embedded, maps_id, measurement_id
+from bench.runner.loop import Filled, fill
+from bench.runner.records import origin_of
+from bench.runner.settings import check
+from bench.store.blocks import Cut, Work, merge, skipped_by
+from bench.store.cells import Cell, KeptMaps, cells_folder
+from bench.store.files import BusyError, claimed, is_claimed
+from bench.store.identity import differences
+from bench.tasks import Measurement, Oracle, Task, Variant
+
+# A cell that is to be filled: the measurement, or None for maps; the variant of these; the cell.
+Wanted = tuple[Measurement | None, Variant | None, Cell]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is to fill.
+
+    Attributes:
+        task, method, dataset: built from the configuration; the data set without what ``limit`` leaves out.
+        source: data set and model, with what identifies them.
+        identity: that of the source, when the run began.
+        maps: the cells of the explanations, by their variant (None: the plain one).
+        measured: the cell of each measurement.
+    """
+
+    config: Mapping[str, Any]
+    task: Task
+    method: Any
+    dataset: Any
+    source: Source
+    identity: Mapping[str, Any]
+    maps: Mapping[Variant | None, Cell]
+    measured: Sequence[tuple[Measurement, Cell]]
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> "Plan":
+        """Build from a resolved configuration.
+
+        Raises:
+            BenchError: for everything the user can mend.
+        """
+        task = build("task", config["task"], description={"_target_"})
+        method = build("method", config["method"])
+        dataset = dataset_of(config)
+        _check_labelled(config, task, dataset)
+        source = Source(config, dataset)
+        with progress("reading the data for their digest", len(dataset), "sample") as advance:
+            identity = source.identity(lambda done, total: advance(len(dataset) / total))
+        folder, measured, variants = cells_folder(config), [], [None]
+        for section, measurement in task.measurements():
+            _check_section(task, section, measurement)
+            cell_id = measurement_id(identity, config, method, section, measurement)
+            measured.append((measurement, Cell(folder, cell_id, config)))
+            variants += [variant for variant in measurement.variants if variant not in variants]
+        maps = {v: Cell(folder, maps_id(identity, config, method, v), config) for v in variants}
+        return cls(config, task, method, dataset, source, identity, maps, measured)
+
+    @property
+    def skipping(self) -> bool:
+        """Whether samples that cannot be read are left out."""
+        return self.config["on_bad_sample"] == "skip"
+
+    def __str__(self) -> str:
+        config = self.config
+        return f"{self.task.name}: {config['method']['name']} ({config['explained']}), {config['model']['title']}"
+
+    def cells(self) -> list[Cell]:
+        """All cells of the plan."""
+        return [*self.maps.values(), *(cell for _, cell in self.measured)]
+
+    def wanted(self) -> list[Wanted]:
+        """The cells that are not finished as they are asked for: maps to keep, then measurements."""
+        missing = [(m, None, cell) for m, cell in self.measured if not self._is_finished(m, cell)]
+        if self.config["keep"] == "none" or isinstance(self.method, Oracle):
+            return missing
+        if self.config["keep"] == "pixels":
+            made = set(self.maps)
+        else:  # those that are made in any case
+            made = {variant for measurement, *_ in missing for variant in measurement.variants}
+            made |= {None for measurement, *_ in missing if measurement.needs_maps}
+        # First, so that a run that is killed leaves no measurement finished whose maps are not.
+        maps = [(None, v, cell) for v, cell in self.maps.items() if v in made]
+        return [entry for entry in maps if not self._is_finished(None, entry[2])] + missing
+
+    def _is_finished(self, measurement: Measurement | None, cell: Cell) -> bool:
+        # Beside what a restarted job began anew lies what it is to replace.
+        outdated = self.config["rerun"] and (not is_restarted() or cell.work_folder.exists())
+        if outdated or not cell.is_done():
+            return False
+        record = cell.result().record
+        if self.config["sanity"] and _is_of_maps(measurement) and not _is_looked_at(record):
+            return False
+        return self.skipping or not record.get("skipped")
+
+
+def run(config: Mapping[str, Any]) -> dict[str, float] | None:
+    """Compute what a resolved configuration asks for, or its shard, and keep it.
+
+    What is there of it already is not computed again.
+
+    Returns:
+        Its metrics; None if all was there already, is not finished yet, or another process is at it.
+
+    Raises:
+        BenchError: for everything the user can mend.
+    """
+    check(config)
+    plan = Plan.of(config)
+    if not (wanted := plan.wanted()):  # what is finished needs no lock, so results may be read-only
+        return _done_already(plan)
+    shard = f"{config['shard']}-of-{config['shards']}"
+    try:
+        # A job that was restarted elsewhere waits until the system has noticed that its first node is lost.
+        wait = config["on_busy"] == "wait" or is_restarted()
+        with _claims(wanted, shard, wait):
+            summary = _filled(plan, {cell.id.stem for *_, cell in wanted})
+    except BusyError as e:
+        say(f"{plan}: left to {e}")
+        return None
+    if summary is not None:
+        tracking.log(plan, summary)  # nobody waits for this: the cells are free again
+    return summary
+
+
+@contextmanager
+def _claims(wanted: Sequence[Wanted], shard: str, wait: bool) -> Iterator[None]:
+    """Hold the shard of every cell that is to be filled.
+
+    A measurement that another process is at is left to it; an explanation is waited for, as its maps are needed.
+    All take their locks in one order, so that nobody waits in a circle. What depends on the model alone, which
+    is cheap, is not claimed: whoever needs it makes it.
+    """
+    with ExitStack() as stack:
+        for measurement, _, cell in sorted(
+            wanted, key=lambda entry: (entry[0] is None, entry[2].id.fingerprint)
+        ):
+            if _is_of_maps(measurement):
+                stack.enter_context(claimed(cell.lock_file(shard), wait or measurement is None))
+                cell.announce(shard)
+        for *_, cell in wanted:
+            stack.enter_context(cell.failures(shard))
+        yield
+
+
+def _is_of_maps(measurement: Measurement | None) -> bool:
+    """Whether a cell holds maps or what is measured of them, so that one process at a time is at a shard of it."""
+    return measurement is None or measurement.needs_maps
+
+
+def _filled(plan: Plan, held: set[str]) -> dict[str, float] | None:
+    """Fill the cells that are still wanted, and finish those that then lack nothing.
+
+    Args:
+        held: the stems of the cells that this process has claimed.
+    """
+    config = plan.config
+    before = {cell.id.stem: cell.written_at() for cell in plan.cells()}
+    # Again: another process may have finished some while this one waited.
+    wanted = [entry for entry in plan.wanted() if entry[2].id.stem in held]
+    if not wanted:
+        return _done_already(plan, held)
+    filled = [_begun(plan, *entry) for entry in wanted]
+    _keep_what_is_made(filled, config)
+    if any(one.left for one in filled):
+        kept, known = _kept(plan, filled), _known(plan)
+        model = plan.source.model()
+        _check_loaded(plan, model)
+        if _needed(filled) and _needed(filled) <= kept.keys():
+            say(f"{plan}: maps are kept already, nothing is explained again")
+        fill(config, [one for one in filled if one.left], plan.dataset, model, plan.method, kept, known)
+        _check_unchanged(plan, filled)
+    finished = [(one, _finish(one, plan, before[one.cell.id.stem])) for one in filled]
+    _tidy(plan, held)
+    if not all(done for one, done in finished if one.measurement is not None):
+        return None
+    summary = plan_summary(plan)
+    last_k = {name.partition("@")[0]: name for name in summary}.values()
+    tell(f"{plan}: " + ", ".join(f"{name} {summary[name]:.4g}" for name in last_k))
+    return summary
+
+
+def _begun(plan: Plan, measurement: Measurement | None, variant: Variant | None, cell: Cell) -> Filled:
+    """Begin a cell, or go on with it.
+
+    What several processes may be at, as none claims it, is kept in one shard, however they share the samples.
+    """
+    config, claims = plan.config, _is_of_maps(measurement)
+    own = Cut(len(plan.dataset), config["shards"], block(config))
+    cut, shard = (own, config["shard"]) if claims else (Cut(own.samples, 1, own.block), 0)
+    anew = config["rerun"] and not is_restarted()
+    with _alone(cell):
+        if anew and claims:
+            if _is_shared(cell, config):
+                raise BenchError(f"rerun=true: {cell} is being computed in other shards; wait for them")
+            Work(cell.work_folder, {}).forget()
+        work = Work.begin(cell, cut)
+    left = set(own.positions(config["shard"]))
+    if claims or not anew:
+        left &= set(work.left(shard, plan.skipping))
+    return Filled(cell, work, shard, left, measurement, variant)
+
+
+def _keep_what_is_made(filled: Sequence[Filled], config: Mapping[str, Any]) -> None:
+    """Let samples that are measured already not be explained again for maps of which none is kept.
+
+    These are maps of pixels, which are not kept unless ``keep=pixels`` asks for it.
+    """
+    if config["keep"] == "pixels":
+        return
+    explained = set().union(*(one.left for one in filled if one.measurement is not None and one.explanations))
+    for one in filled:
+        if one.measurement is None and not one.left <= explained and not one.work.has_rows(one.shard):
+            one.left &= explained
+
+
+def _needed(filled: Sequence[Filled]) -> set[Variant | None]:
+    """The explanations whose maps are needed."""
+    return {variant for one in filled if one.left for variant in one.explanations}
+
+
+def _done_already(plan: Plan, held: Collection[str] = ()) -> None:
+    of_method = [cell for measurement, cell in plan.measured if measurement.needs_maps]
+    for cell in of_method or plan.cells():
+        if cell.is_done():
+            tell(f"{plan}: done already ({cell.record_file}); rerun=true computes it again")
+    _tidy(plan, held)
+
+
+def _tidy(plan: Plan, held: Collection[str]) -> None:
+    """Remove what is left of finished cells: whoever finished one may have been killed before removing it."""
+    for cell in plan.cells():
+        if cell.work_folder.exists() and cell.record_file.exists():
+            with _alone(cell):
+                own = plan.config if cell.id.stem in held else None
+                if cell.is_done() and not _is_shared(cell, own):
+                    Work(cell.work_folder, {}).forget()
+
+
+def _finish(one: Filled, plan: Plan, before: int | None) -> bool:
+    """Write a cell if nothing of it is missing, and nobody has written it since the run began.
+
+    Returns:
+        Whether the cell is finished.
+    """
+    cell, config = one.cell, plan.config
+    with _alone(cell):
+        if cell.written_at() != before:
+            one.work.forget()
+            if one.measurement is not None and one.measurement.needs_maps:
+                say(f"{plan}: another process has finished it meanwhile")
+            return True
+        parts = one.work.parts()
+        if one.measurement is None and not any(len(part.rows) for part in parts):
+            if one.unkept:
+                one.work.forget()
+            return True  # of pixels, or none of this shard's
+        if missing := one.work.missing(parts, plan.skipping):
+            if not _is_of_maps(one.measurement) and cell.is_done():  # another process has begun it anew, too
+                return True
+            say(f"{cell}: shard {config['shard']} is done; {one.work.in_words(missing)}")
+            return False
+        record = {**origin_of(parts), "seed": config["seed"]}
+        if isinstance(plan.method, ForeignMaps):
+            record["note"] = plan.method.note()
+        if skipped := skipped_by(parts):
+            record["skipped"] = skipped
+        cell.write(merge(parts), record)
+        if config["rerun"]:
+            for sibling in cell.siblings():
+                say(
+                    f"{sibling.path}: replaced, as rerun=true was given and only data, weights or code differ"
+                )
+                sibling.remove()
+        one.work.forget()
+    return True
+
+
+def _kept(plan: Plan, filled: Sequence[Filled]) -> dict[Variant | None, KeptMaps]:
+    """The finished explanations, to take maps from."""
+    being_made = {one.cell.id.stem for one in filled if one.measurement is None}
+    return {
+        variant: KeptMaps(cell.result())
+        for variant, cell in plan.maps.items()
+        if cell.id.stem not in being_made and not plan.config["rerun"] and cell.is_done()
+        # All maps are to be looked at, which is done where they are made.
+        if not plan.config["sanity"] or variant is not None or _is_looked_at(cell.result().record)
+    }
+
+
+def _known(plan: Plan) -> dict[str, int]:
+    """The predicted classes that are stored, by the ids of the samples."""
+    for measurement, cell in plan.measured:
+        if measurement.name == "predictions" and not plan.config["rerun"] and cell.is_done():
+            rows = cell.result().rows
+            return dict(zip(rows["id"], rows["predicted"].tolist(), strict=True))
+    return {}
+
+
+def _check_loaded(plan: Plan, model: Any) -> None:
+    """Raises BenchError if the loaded weights are not those whose digest the cells have."""
+    if lines := differences(plan.identity["model"]["content"], model.content):
+        raise BenchError(f"model: its files changed while the run began ({'; '.join(lines)}); start again")
+
+
+def _check_unchanged(plan: Plan, filled: Sequence[Filled]) -> None:
+    """Raises BenchError if the data are not those that the run began with; then it keeps nothing."""
+    now = Source(plan.config, dataset_of(plan.config), plan.source.model()).identity()
+    if lines := differences(plan.identity["dataset"], now["dataset"]):
+        for one in filled:
+            one.work.forget_shard(one.shard)
+        raise BenchError(
+            f"dataset: it changed while it was explained ({'; '.join(lines)}); what was computed is discarded. "
+            "Start again when nobody writes to it"
+        )
+
+
+def plan_summary(plan: Plan) -> dict[str, float]:
+    """The metrics of a plan whose measurements are all finished: ``name``, or ``name@k`` for each k."""
+    rows = [cell.result().rows for _, cell in plan.measured]
+    return plan.task.summary(dict(zip(plan.task.measured_names(), rows, strict=True)))
+
+
+def dataset_of(config: Mapping[str, Any]) -> Any:
+    """The data set, or the samples of it that ``limit`` draws with the seed.
+
+    Raises:
+        BenchError: if it is missing, damaged or empty.
+    """
+    if is_embedded(config):
+        from bench.embedded.make import ensure
+
+        ensure(Path(config["paths"]["embedded"]))
+    dataset = build("dataset", config["dataset"])
+    if not len(dataset):
+        raise BenchError("dataset: it has no samples")
+    if config["limit"] is None or config["limit"] >= len(dataset):
+        return dataset
+    drawn = np.random.default_rng(config["seed"]).choice(len(dataset), config["limit"], replace=False)
+    return Limited(dataset, sorted(drawn.tolist()))
+
+
+def _check_section(task: Task, section: Mapping[str, Any], measurement: Measurement) -> None:
+    """Raises BenchError if a section, by which a measurement's cells are known, would make another measurement."""
+    described = build("measurement", section)
+    if type(described) is not type(measurement) or (is_dataclass(described) and described != measurement):
+        raise BenchError(
+            f"task: {type(task).__name__}.measurements() gives {measurement} with a section that makes "
+            f"{described}; expected a section (_target_ and settings) that makes the same"
+        )
+    if measurement.class_specific and not measurement.needs_maps:
+        raise BenchError(
+            f"measurement {measurement.name}: what needs no maps is measured once for all explained classes; "
+            "expected class_specific = False, or needs_maps = True"
+        )
+
+
+def is_restarted() -> bool:
+    """Whether this is a job that a cluster began before, and that was preempted or lost its node."""
+    return int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0
+
+
+def _check_labelled(config: Mapping[str, Any], task: Task, dataset: Any) -> None:
+    """Raises BenchError if annotated classes are needed and the data set is known to have none."""
+    labels = getattr(dataset, "labels", None)
+    if labels is None or None not in labels:
+        return
+    if config["explained"] == "target":
+        raise BenchError("explained=target: this data set has no annotated classes; use explained=predicted")
+    if task.needs_labels():
+        raise BenchError(f"dataset: task={task.name} compares with annotated classes, and it has none")
+
+
+def _alone(cell: Cell):
+    """Exclusive lock for the short moments in which a cell is started or finished."""
+    return claimed(cell.lock_file("whole"), wait=True)
+
+
+def _is_looked_at(record: Mapping[str, Any]) -> bool:
+    """Whether all maps of a cell were looked at (``sanity=true``) when they were made."""
+    return record.get("sanity", {}).get("thorough", True)
+
+
+def _is_shared(cell: Cell, config: Mapping[str, Any] | None) -> bool:
+    """Whether another process is at a shard of the cell, however that was cut.
+
+    Args:
+        config: under which this process holds a shard of it; None if it does not.
+    """
+    own = None if config is None else cell.lock_file(f"{config['shard']}-of-{config['shards']}")
+    return any(is_claimed(lock) for lock in cell.shard_locks() if lock != own)

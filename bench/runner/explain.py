@@ -1,0 +1,105 @@
+"""One batch through one method."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.errors import BenchError
+from bench.models import Batch, Maps, Model
+from bench.models.base import Inputs
+from bench.runner.foreign import ForeignMaps
+from bench.runner.resources import is_out_of_memory
+from bench.tasks import Oracle
+from methods import NoAttentionError, NoRuleError, RefusedError
+
+REFUSALS = (NoAttentionError, NoRuleError, RefusedError)
+
+
+def with_prefix_tokens(method: Callable, model: Model, given: Mapping[str, Any]) -> Callable:
+    """The method, told how many tokens before the patches the model has, if it asks and was not told.
+
+    Args:
+        given: the section ``method`` of the configuration.
+
+    Raises:
+        BenchError: if it was told another number.
+    """
+    tokens = getattr(model, "prefix_tokens", None)
+    if tokens is None or not hasattr(method, "prefix_tokens"):
+        return method
+    if "prefix_tokens" not in given and is_dataclass(method):
+        return replace(method, prefix_tokens=tokens)
+    if method.prefix_tokens != tokens:
+        raise BenchError(f"method.prefix_tokens={method.prefix_tokens}: the model has {tokens}")
+    return method
+
+
+def explain(
+    method: Callable,
+    model: Model,
+    batch: Batch,
+    target: Tensor,
+    numbers: tuple[int, ...] | range,
+    inputs: Inputs | None = None,
+    look: Callable | None = None,
+) -> Maps:
+    """Call a method on a batch, and check what it returns. Nothing else calls a method.
+
+    Args:
+        target: the classes to explain, numbered as by the data set, (batch,).
+        numbers: the index of the logit of each of these classes.
+        inputs: what to explain in the place of the batch's own inputs.
+        look: is shown what the method was called with and what it returned.
+
+    Raises:
+        BenchError: if the method refuses, or naming the samples whose relevance is not finite.
+    """
+    if isinstance(method, Oracle):
+        annotation = batch.annotation()
+        if annotation is None:
+            raise BenchError(
+                "method=oracle: the samples of this data set have no annotation of what is relevant; "
+                "choose task=segmentation or task=token_f1"
+            )
+        return model.maps(annotation.double(), batch, target)
+    if isinstance(method, ForeignMaps):
+        return method.maps(batch, target, model)
+    logits = torch.tensor(list(numbers), device=target.device)[target]
+    inputs = batch.inputs if inputs is None else inputs
+    try:
+        relevance = method(model.forward, inputs, logits)
+    except ValueError as e:
+        if isinstance(e.__cause__, RuntimeError) and _is_not_of_the_model(e.__cause__):
+            raise e.__cause__ from None
+        # The project's methods raise it for settings and models they cannot handle. A user's own may have a bug.
+        if not type(method).__module__.startswith("methods.") and not isinstance(e, REFUSALS):
+            raise
+        raise BenchError(f"method: {e}") from e
+    name = getattr(method, "__name__", type(method).__name__)
+    if not isinstance(relevance, Tensor) or relevance.ndim < 2 or len(relevance) != len(target):
+        found = tuple(relevance.shape) if isinstance(relevance, Tensor) else type(relevance).__name__
+        raise BenchError(
+            f"method: {name} returned {found} for {len(target)} samples; expected a tensor, (batch, tokens) or "
+            "(batch, height, width)"
+        )
+    finite = relevance.flatten(1).isfinite().all(dim=1)
+    if not finite.all():
+        bad = [sample_id for sample_id, ok in zip(batch.ids, finite.tolist(), strict=True) if not ok]
+        raise BenchError(
+            f"method: {name} returned NaN or infinite relevance for {', '.join(bad)}; "
+            "a map must be finite to be ranked"
+        )
+    if look is not None:
+        look(model.forward, inputs, logits, relevance)
+    return model.maps(relevance, batch, target)
+
+
+def _is_not_of_the_model(error: RuntimeError) -> bool:
+    """Whether an error that a method reports of the model's operations comes from elsewhere.
+
+    Those who halve batches and watch the processes that read samples know what to do with it.
+    """
+    return is_out_of_memory(error) or "DataLoader worker" in str(error)

@@ -1,0 +1,92 @@
+"""Token F1: agreement of the most relevant words with an annotated rationale."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from bench.errors import BenchError
+from bench.models import Model
+from bench.tasks.base import Explanations, Variant, expect_modality, is_rising
+from metrics import token_f1
+
+
+@dataclass(frozen=True)
+class RationaleOverlap:
+    """Take the k most relevant words as the rationale, for several k, and compare it with the annotated one.
+
+    DeYoung et al., ERASER, ACL 2020, section 4. Negative relevance counts as 0. Columns, for each document:
+    ``words``, ``visible`` and ``annotated`` (numbers of words); at each k ``precision``, ``recall`` and
+    ``token_f1`` against all annotated words, and ``visible_recall`` and ``visible_token_f1`` against those
+    that the model saw.
+
+    Args:
+        k: numbers of words.
+        word_score: how a word's score comes from its pieces: ``max`` or ``mean``.
+
+    Raises:
+        BenchError: for settings out of range.
+    """
+
+    name: ClassVar[str] = "rationale_overlap"
+    version: ClassVar[int] = 1
+    modality: ClassVar[str] = "text"
+    needs_maps: ClassVar[bool] = True
+    class_specific: ClassVar[bool] = False
+    variants: ClassVar[Sequence[Variant]] = ()
+
+    k: Sequence[int]
+    word_score: Literal["max", "mean"] = "max"
+
+    def __post_init__(self):
+        if not is_rising(self.k) or not self.k or any(not isinstance(k, int) or k < 1 for k in self.k):
+            raise BenchError(
+                f"protocol.token_f1.k={self.k}: expected a list of rising numbers of words, 1 or more"
+            )
+        if self.word_score not in ("max", "mean"):
+            raise BenchError(f"protocol.token_f1.word_score={self.word_score!r}: expected max or mean")
+
+    def check(self, model: Model, sample: Any) -> None:
+        """Raises BenchError for an image model or images."""
+        expect_modality("text", model, sample)
+
+    def measure(self, explanations: Explanations) -> dict[str, Sequence]:
+        """Numbers of words, and the scores at each k."""
+        batch = explanations.batch
+        scores, visible = word_scores(explanations.maps.values.clamp(min=0), batch.words, self.word_score)
+        rationales = batch.rationales
+        whole = token_f1(scores, rationales, self.k, valid=visible)
+        within = token_f1(scores, rationales[:, : visible.shape[1]] & visible, self.k, valid=visible)
+        return {
+            "words": [len(sample.words) for sample in batch.samples],
+            "visible": visible.sum(dim=1).tolist(),
+            "annotated": rationales.sum(dim=1).tolist(),
+            "precision": whole.precision.tolist(),
+            "recall": whole.recall.tolist(),
+            "token_f1": whole.f1.tolist(),
+            "visible_recall": within.recall.tolist(),
+            "visible_token_f1": within.f1.tolist(),
+        }
+
+
+def word_scores(token_scores: Tensor, words: Tensor, reduce: str = "max") -> tuple[Tensor, Tensor]:
+    """From scores of word pieces to scores of words.
+
+    Args:
+        token_scores: (batch, tokens).
+        words: the word each token belongs to, (batch, tokens), -1 for none. Words are numbered from 0 in the
+            order of the text, and the visible ones are the first of the document.
+        reduce: ``max`` or ``mean`` over the pieces of a word.
+
+    Returns:
+        scores (batch, words), 0 at padding, and which words are visible, boolean, of the same shape.
+    """
+    count = max(int(words.max()) + 1, 1)
+    scores = token_scores.new_zeros(len(words), count + 1)  # the last column takes what belongs to no word
+    index = torch.where(words < 0, count, words)
+    operation = {"max": "amax", "mean": "mean"}[reduce]
+    scores.scatter_reduce_(1, index, token_scores, operation, include_self=False)
+    visible = torch.zeros_like(scores, dtype=torch.bool).scatter_(1, index, True)
+    return scores[:, :count], visible[:, :count]
