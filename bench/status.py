@@ -2,32 +2,32 @@
 
 Lists the cells of the suite's published tables and its ablation, and all others that are there: whether each
 is done, running, failed, stopped or missing, how fast it goes and how long it will take. Takes the same
-overrides as ``python -m bench``; nothing is run.
+overrides as ``python -m bench``; nothing is run, and neither data nor weights are looked at.
 """
 
 import json
 import statistics
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from bench.commands import command_line
-from bench.config import configuration, swept
-from bench.console import show
-from bench.locks import is_claimed
-from bench.numbers import TASKS, protocol_label
-from bench.shards import Work, stored
-from bench.store import Cell, protocol_of
+from bench.catalogue import Catalogue
+from bench.cli import command_line, show, tell
+from bench.config import config_dirs, configuration, swept
+from bench.errors import BenchError
+from bench.store.blocks import Work, unfinished
+from bench.store.cells import Cell, Result, announced, cells_folder, outdated, results
+from bench.store.files import is_claimed
+from bench.store.identity import ANY, CellId, component, recipe
+from bench.tables.select import wanted
+from bench.tables.statistics import protocol_label
+from bench.tasks import Task
 
-EXPERIMENTS = {
-    "perturbation": ("table1", "ablation_perturbation"),
-    "segmentation": ("table2", "ablation_segmentation"),
-    "token_f1": ("figure4",),
-}
-STATES = ("running", "failed", "stopped", "missing", "done")
+STATES = ("running", "failed", "stopped", "missing", "damaged", "older format, run again", "done")
 
 
 @dataclass
@@ -36,9 +36,11 @@ class Line:
 
     Attributes:
         cell: what it is.
-        task, method, explained: of the cell.
+        kind: ``maps``, or the measurement.
+        method, explained: of the cell; None for what is measured of the model alone.
         state: ``done``; ``running``, a process is at it; ``failed``, the last one ended with an error;
-            ``stopped``, begun and left; ``missing``, not begun.
+            ``stopped``, begun and left; ``missing``, not begun; ``damaged``, its rows are not those that were
+            written; or that it is of an older format.
         done: samples that have a row, or were skipped.
         samples: of the cell; None if that is not known yet.
         per_second: samples, by one process, while it was computed.
@@ -48,9 +50,9 @@ class Line:
     """
 
     cell: str
-    task: str
-    method: str
-    explained: str
+    kind: str
+    method: str | None
+    explained: str | None
     state: str
     done: int = 0
     samples: int | None = None
@@ -60,79 +62,142 @@ class Line:
     protocol: str = ""
 
 
-def status(overrides: Sequence[str]) -> list[Line]:
-    """The cells of a suite, in all tasks or those of the overrides; what is not done comes first.
+def status(arguments: Sequence[str]) -> list[Line]:
+    """The cells of a suite, in all tasks or those of the arguments; what is not done comes first.
 
     Raises:
-        BenchError: for overrides that are none, or a damaged file.
+        BenchError: for an override that hydra does not accept, or a damaged file.
     """
-    tasks = [a.partition("=")[2] for a in overrides if a.startswith("task=")] or list(TASKS)
-    others = [a for a in overrides if not a.startswith("task=")]
+    tasks = [a.partition("=")[2] for a in arguments if a.startswith("task=")]
+    others = [a for a in arguments if not a.startswith("task=")]
+    known = Catalogue(config_dirs(arguments)).tables()
     lines: dict[str, Line] = {}
-    for task in tasks:
-        config = configuration([f"task={task}", *others])
-        finished, unfinished = stored(config, task)
-        lines |= {result.path.stem: _finished(result.record) for result in finished}
-        lines |= {work.folder.name: _begun(work) for work in unfinished}
-        expected = [c for experiment in EXPERIMENTS[task] for c in swept(experiment, others)]
-        for cell in map(Cell, expected):
-            if cell.work_folder.name not in lines:
-                lines[cell.work_folder.name] = _not_begun(cell)
+    for name in tasks or known:
+        try:
+            config = configuration([f"task={name}", *others])
+        except BenchError:
+            if tasks:
+                raise
+            continue  # a task of the user's own need not have a data set in every suite
+        task = Task(**{key: value for key, value in config["task"].items() if key != "_target_"})
+        lines |= _of_task(task, config, others)
+    if not tasks:
+        lines |= {str(path): _older(path) for path in outdated(cells_folder(configuration(others)))}
     _estimate(list(lines.values()))
     return sorted(lines.values(), key=lambda line: (STATES.index(line.state), line.cell))
 
 
-def _finished(record: dict[str, Any]) -> Line:
+def _of_task(task: Task, config: Mapping[str, Any], others: Sequence[str]) -> dict[str, Line]:
+    """The lines of a task's cells by the names of their files, those of missing ones by what they are."""
+    folder, lines, there = cells_folder(config), {}, []
+    for _, measurement in task.measurements():
+        finished = list(results(folder, measurement.name))
+        begun = list(unfinished(folder, measurement.name))
+        lines |= {result.path.stem: _finished(result) for result in finished}
+        lines |= {work.folder.name: _begun(work) for work in begun}
+        known = {result.path.stem for result in finished} | {work.folder.name for work in begun}
+        other = [cell for cell in announced(folder, measurement.name) if cell.id.stem not in known]
+        other = [(cell, state) for cell in other if (state := _state_of(cell)) is not None]
+        lines |= {cell.id.stem: _not_kept_yet(cell, state) for cell, state in other}
+        there += [result.record for result in finished] + [work.plan for work in begun]
+        there += [cell.described() for cell, _ in other]
+    sections = [(section, m) for section, m in task.measurements() if m.needs_maps]
+    for cell in _expected(task, others):
+        for section, measurement in sections:
+            sought = {**wanted(cell, section), "method": recipe(component(cell["method"]))}
+            if not any(_is(record, sought, cell) for record in there):
+                names = (
+                    cell["dataset"]["name"],
+                    cell["model"]["name"],
+                    cell["method"]["name"],
+                    cell["explained"],
+                )
+                lines[f"{measurement.name} {names}"] = _line(
+                    {"kind": measurement.name, "names": names, "config": cell}, "missing"
+                )
+    return lines
+
+
+def _expected(task: Task, others: Sequence[str]) -> list[dict[str, Any]]:
+    """The configurations of all cells of the task's published tables."""
+    return [cell for experiment in task.table.get("experiments", ()) for cell in swept(experiment, others)]
+
+
+def _is(record: Mapping[str, Any], sought: Mapping[str, Any], cell: Mapping[str, Any]) -> bool:
+    """Whether a record is of the measurement, the method and the explained class that are sought."""
+    own = recipe({key: value for key, value in record["identity"].items() if key in sought})
+    return own == sought and record["identity"].get("explained") in (ANY, cell["explained"])
+
+
+def _finished(result: Result) -> Line:
+    record = result.record
     samples = record["samples"] + len(record.get("skipped", ()))
     pace = record["samples"] / record["seconds"] if record.get("seconds") else None
-    note = f"rows of {record['rows_of']}" if "rows_of" in record else ""
-    return _line(Cell(record["config"]), "done", samples, samples, pace, 0.0, note)
+    line = _line(record, "done")
+    try:
+        result.check()
+    except BenchError as e:
+        return replace(line, state="damaged", note=str(e))
+    return replace(line, done=samples, samples=samples, per_second=pace, seconds_left=0.0)
+
+
+def _state_of(cell: Cell) -> str | None:
+    """Whether a process is at an unfinished cell, or the last one failed; None for neither."""
+    if any(map(is_claimed, cell.shard_locks())):
+        return "running"
+    return "failed" if cell.failure() else None
+
+
+def _not_kept_yet(cell: Cell, state: str) -> Line:
+    """The line of a cell of which nothing is kept."""
+    return replace(_line(cell.described(), state), note=cell.failure() or "")
 
 
 def _begun(work: Work) -> Line:
-    cell = Cell(work.plan["config"])
+    cell = _cell_of(work)
     parts = work.parts()
     missing = work.missing(parts)
     seconds = sum(part.origin["seconds"] for part in parts)
     pace = sum(len(part.rows) for part in parts) / seconds if seconds else None
-    failure = cell.failure()
-    running = _is_running(cell)
-    state = "running" if running else "failed" if failure else "stopped"
-    done = work.cut.samples - sum(missing.values())
-    note = (failure or work.in_words(missing)) if missing else "all is there; run it again to put it together"
-    left = sum(missing.values()) / pace if pace else None
-    return _line(cell, state, done, work.cut.samples, pace, left, work.in_words(missing) if running else note)
+    failure, state = cell.failure(), _state_of(cell) or "stopped"
+    running = state == "running"
+    note = (failure or work.in_words(missing)) if missing else "all is there; run it again to finish it"
+    return replace(
+        _line(work.plan, state),
+        done=work.cut.samples - sum(missing.values()),
+        samples=work.cut.samples,
+        per_second=pace,
+        seconds_left=sum(missing.values()) / pace if pace else None,
+        note=work.in_words(missing) if running and missing else note,
+    )
 
 
-def _not_begun(cell: Cell) -> Line:
-    failure = cell.failure()
-    state = "running" if _is_running(cell) else "failed" if failure else "missing"
-    return _line(cell, state, note=failure or "")
+def _cell_of(work: Work) -> Cell:
+    """The cell of a work folder, where that lies now."""
+    plan = work.plan
+    own = CellId(plan["kind"], plan["identity"], tuple(plan["names"]))
+    return Cell(work.folder.parent.parent, own, plan["config"])
 
 
-def _is_running(cell: Cell) -> bool:
-    return any(map(is_claimed, cell.shard_locks()))
+def _older(path: Path) -> Line:
+    return Line(f"{path.parent.name}: {path.stem}", path.parent.name, None, None, STATES[-2], note=str(path))
 
 
-def _line(
-    cell: Cell,
-    state: str,
-    done: int = 0,
-    samples: int | None = None,
-    per_second: float | None = None,
-    seconds_left: float | None = None,
-    note: str = "",
-) -> Line:
-    c = cell.config
-    names = (str(cell), c["task"]["name"], c["method"]["name"], c["explained"])
-    protocol = protocol_label(protocol_of(c))
-    return Line(*names, state, done, samples, per_second, seconds_left, note, protocol)
+def _line(record: Mapping[str, Any], state: str) -> Line:
+    names, config = list(record["names"]), record["config"]
+    method, explained = names[2:4] if len(names) > 3 else (None, None)
+    label = (
+        f"{record['kind']}: {method} ({explained}), {names[1]}" if method else f"{record['kind']}: {names[1]}"
+    )
+    return Line(
+        f"{label} on {names[0]}", record["kind"], method, explained, state, protocol=protocol_label(config)
+    )
 
 
 def _estimate(lines: Sequence[Line]) -> None:
-    """How long cells will take of which nothing is known: as long as those of the same method, or of any."""
+    """Add how long cells will take of which nothing is known: as long as those of the same method, or of any."""
     for line in lines:
-        alike = [other for other in lines if other.task == line.task and other.samples]
+        alike = [other for other in lines if other.kind == line.kind and other.samples]
         if line.seconds_left is not None or not alike:
             continue
         line.samples = line.samples or statistics.mode(other.samples for other in alike)
@@ -146,7 +211,7 @@ def main(arguments: Sequence[str]) -> None:
     """Print the lines as a table, or as JSON."""
     lines = status([a for a in arguments if a != "--json"])
     if "--json" in arguments:
-        print(json.dumps([asdict(line) for line in lines], indent=1))
+        tell(json.dumps([asdict(line) for line in lines], indent=1))
         return
     table = pd.DataFrame(
         [
@@ -168,7 +233,7 @@ def main(arguments: Sequence[str]) -> None:
     known = [line.seconds_left for line in lines if line.seconds_left is not None]
     total = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     unknown = f", and {len(lines) - len(known)} cells of unknown cost" if len(known) < len(lines) else ""
-    print(f"\n{total}; left: {timedelta(seconds=round(sum(known)))} of one process{unknown}")
+    tell(f"\n{total}; left: {timedelta(seconds=round(sum(known)))} of one process{unknown}")
 
 
 if __name__ == "__main__":

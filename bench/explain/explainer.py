@@ -4,21 +4,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from PIL import Image
 
-from bench.batches import seed_everything
-from bench.compute import fitted
-from bench.config import CONF, build, configuration
+from bench.catalogue import Catalogue
+from bench.config import build, config_dirs, configuration, quoted
+from bench.data import ImageSample, TextSample
 from bench.data.imagenet import decode_rgb
-from bench.devices import device_of
 from bench.errors import BenchError
-from bench.explain.classes import Class, find, image_classes, text_classes
-from bench.explain.explanation import ImageExplanation, TextExplanation
-from bench.images import ImageSettings, signed_maps
-from bench.models import ImageModel, TextModel
-from bench.tasks.task import explain
-from bench.tasks.token_f1 import word_relevance
+from bench.explain.explanation import ImageExplanation, TextExplanation, picture, words_of
+from bench.models import Batch, Maps
+from bench.models.build import build_model
+from bench.models.classes import classes_of, find
+from bench.models.preprocessing import ImageSettings
+from bench.runner.batches import seed_everything
+from bench.runner.explain import with_prefix_tokens
+from bench.runner.loop import Explainer
+from bench.runner.resources import device_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,14 +29,72 @@ if TYPE_CHECKING:
 SUITE = "embedded"
 METHOD = "transformer_attribution"
 TASKS = {"image": "segmentation", "text": "token_f1"}  # whose settings are used
-NOT_OF_A_MODEL = {"custom", "oracle"}  # files of conf/method that name no method by themselves
 
 
-class ImageExplainer:
+class _SampleExplainer:
+    """A model with methods: what is the same for images and texts.
+
+    Attributes:
+        config: the resolved configuration, with the first of the methods.
+        model: the model, on its device.
+        classes: those of the model, in the order of its logits.
+        titles: of the methods, by name.
+        settings: how samples are brought to the model's size.
+    """
+
+    def __init__(
+        self, modality: str, choice: Sequence[str], names: Sequence[str] | None, overrides: Sequence[str]
+    ):
+        choice = [f"task={TASKS[modality]}", *choice, *overrides]
+        if names is None:
+            compared = configuration(choice)["protocol"]["compared"][modality]
+            names = [name.strip() for name in compared.split(",")]
+        facts = Catalogue(config_dirs(overrides))
+        configs = [configuration([*_method(name, facts), *choice]) for name in names]
+        self.config = configs[0]
+        self.task = build("task", self.config["task"], description={"_target_"})
+        self.model = build_model(self.config["model"]).to(device_of(self.config["device"]))
+        self.classes = classes_of(self.model, self.config["model"])
+        self.titles = {c["method"]["name"]: c["method"]["title"] for c in configs}
+        self.settings = dict(self.config["task"]["inputs"])
+        self._explainers = {
+            c["method"]["name"]: Explainer(
+                self.model,
+                with_prefix_tokens(build("method", c["method"]), self.model, c["method"]),
+                range(len(self.classes)),
+                explained="predicted",
+            )
+            for c in configs
+        }
+
+    def _explained(
+        self, sample: ImageSample | TextSample, target: str | int | None
+    ) -> tuple[Batch, dict[str, Any], dict[str, Maps]]:
+        """The sample as a batch of one, what is the same in every explanation, and the maps by method."""
+        seed_everything(self.config["seed"])
+        self.model.check(self.settings)
+        prepared = self.model.preparation(self.settings)(sample)
+        batch = self.model.batch([prepared], self.settings)
+        with torch.inference_mode():
+            logits = self.model.forward(batch.inputs)[0]
+        explained = self.classes[int(logits.argmax())] if target is None else find(self.classes, target)
+        index = torch.tensor([explained.index], device=self.model.device)
+        common: dict[str, Any] = {
+            "model": self.config["model"]["title"],
+            "explained": explained,
+            "probabilities": logits.double().softmax(dim=0).tolist(),
+            "classes": self.classes,
+            "titles": self.titles,
+        }
+        return batch, common, {name: e.maps(batch, index) for name, e in self._explainers.items()}
+
+
+class ImageExplainer(_SampleExplainer):
     """An image model with methods, ready for any number of images.
 
     Args:
-        model: a suite (``embedded``, ``small_real``, ``paper``) or timm's name of an architecture.
+        model: a suite (``embedded``, ``small_real``, ``paper``), timm's name of an architecture, or a
+            directory of transformers.
         methods: names of ``conf/method``, or ``mypackage.MyMethod``; None for all that the protocol's tables
             compare.
         overrides: as ``python -m bench`` takes them: ``protocol=clean``, ``method.start_layer=0``.
@@ -50,23 +111,25 @@ class ImageExplainer:
         overrides: Sequence[str] = (),
         checkpoint: str | Path | None = None,
     ):
-        of_a_suite = _is_suite(model, "image")
-        if of_a_suite and checkpoint is not None:
-            raise BenchError(
-                f"checkpoint {checkpoint}: the model of the suite {model} has its own; choose as the model "
-                "timm's name of the file's architecture, e.g. vit_base_patch16_224"
-            )
-        choice = [f"suite={model}"] if of_a_suite else ["model=timm", f"model.architecture={_quoted(model)}"]
+        if _is_suite(model, "image", overrides):
+            if checkpoint is not None:
+                raise BenchError(
+                    f"checkpoint {checkpoint}: the model of the suite {model} has its own; choose as the "
+                    "model timm's name of the file's architecture, e.g. vit_base_patch16_224"
+                )
+            choice = [f"suite={model}"]
+        elif Path(model).is_dir():
+            choice = ["model=transformers_image", f"model.path={quoted(model)}"]
+        else:
+            choice = ["model=timm", f"model.architecture={quoted(model)}"]
         if checkpoint is not None:
             if not Path(checkpoint).is_file():
                 raise BenchError(f"checkpoint {checkpoint}: no such file; expected .safetensors or .pth")
-            choice.append(f"model.checkpoint={_quoted(checkpoint)}")
-        self.config, self.model, self.methods = _built("image", [*choice, *overrides], methods)
-        self.classes = image_classes(self.model, self.config["model"])
+            choice.append(f"model.checkpoint={quoted(checkpoint)}")
+        super().__init__("image", choice, methods, overrides)
         # The protocol's size is that of its models; a model of one's own brings its own.
-        settings = self.config["task"]["images"] | {"size": self.model.input_size[0]}
-        self.settings = ImageSettings(**settings)
-        self.settings.check(self.model)
+        self.settings["size"] = self.model.input_size[0]
+        self.model.check(self.settings)
 
     def __call__(self, image: Image.Image | str | Path, target: str | int | None = None) -> ImageExplanation:
         """Explain why the model gives an image to a class.
@@ -81,28 +144,16 @@ class ImageExplainer:
         """
         name = "the image" if isinstance(image, Image.Image) else str(image)
         image = image.convert("RGB") if isinstance(image, Image.Image) else _read(Path(image))
-        seed_everything(self.config["seed"])
-        pixels = self.settings.pixels(image, self.model)[None].to(self.model.device)
-        inputs = self.model.normalise(pixels)
-        with torch.inference_mode():
-            logits = self.model.module(inputs)[0]
-        explained = _chosen(self.classes, logits, target)
-        index = torch.tensor([explained.index], device=self.model.device)
-        maps = {}
-        for method_name, method in self.methods.items():
-            relevance = explain(method, self.model.module, inputs, index, [name], annotation=None)
-            maps[method_name] = signed_maps(relevance, self.model, pixels.shape[-2:])[0].cpu().numpy()
+        batch, common, maps = self._explained(ImageSample(name, image, None, None), target)
+        size = tuple(batch.inputs.shape[-2:])
         return ImageExplanation(
-            model=self.config["model"]["title"],
-            explained=explained,
-            probabilities=logits.double().softmax(dim=0).tolist(),
-            classes=self.classes,
-            maps=maps,
-            image=self.settings.seen(image, self.model),
+            **common,
+            maps={method: picture(own, size)[0] for method, own in maps.items()},
+            image=ImageSettings.of(self.settings).seen(image, self.model),
         )
 
 
-class TextExplainer:
+class TextExplainer(_SampleExplainer):
     """A text model with methods, ready for any number of texts.
 
     Args:
@@ -120,16 +171,17 @@ class TextExplainer:
         methods: Sequence[str] | None = (METHOD,),
         overrides: Sequence[str] = (),
     ):
-        of_a_suite = _is_suite(model, "text")
-        choice = [f"suite={model}"] if of_a_suite else ["model=transformers", f"model.path={_quoted(model)}"]
-        self.config, self.model, self.methods = _built("text", [*choice, *overrides], methods)
-        self.classes = text_classes()
+        of_a_suite = _is_suite(model, "text", overrides)
+        choice = [f"suite={model}"] if of_a_suite else ["model=transformers", f"model.path={quoted(model)}"]
+        super().__init__("text", choice, methods, overrides)
+        if self.model.max_length is not None:
+            self.settings["max_length"] = min(self.settings["max_length"], self.model.max_length)
 
     def __call__(self, text: str, target: str | int | None = None) -> TextExplanation:
         """Explain why the model gives a text to a class, word by word as they are separated by white space.
 
         Args:
-            target: NEG or POS, or 0 or 1; None for the predicted one.
+            target: a class by number or name; None for the predicted one.
 
         Raises:
             BenchError: the text is empty, there is no such class, or a method refuses.
@@ -137,26 +189,10 @@ class TextExplainer:
         words = text.split()
         if not words:
             raise BenchError("text: it has no words; expected some")
-        seed_everything(self.config["seed"])
-        settings = self.config["task"]["settings"]
-        encoding = self.model.encode([words], min(settings["max_length"], self.model.max_length))
-        with torch.inference_mode():
-            logits = self.model(encoding.inputs)[0, self.model.class_indices]
-        explained = _chosen(self.classes, logits, target)
-        index = torch.tensor([self.model.class_indices[explained.index]], device=self.model.device)
-        maps = {}
-        for name, method in self.methods.items():
-            relevance = explain(method, self.model, encoding.inputs, index, ["the text"], annotation=None)
-            scores, _ = word_relevance(relevance, encoding.words, settings["word_score"])
-            maps[name] = scores[0].cpu().numpy()
-        return TextExplanation(
-            model=self.config["model"]["title"],
-            explained=explained,
-            probabilities=logits.double().softmax(dim=0).tolist(),
-            classes=self.classes,
-            maps=maps,
-            words=words,
-        )
+        sample = TextSample("the text", words, None, np.zeros(len(words), dtype=bool))
+        batch, common, maps = self._explained(sample, target)
+        scores = {name: words_of(own, batch, self.task)[0] for name, own in maps.items()}
+        return TextExplanation(**common, maps=scores, words=words)
 
 
 def explain_image(
@@ -168,11 +204,9 @@ def explain_image(
     overrides: Sequence[str] = (),
     checkpoint: str | Path | None = None,
 ) -> "Figure":
-    """One image with its relevance for a class, as a matplotlib figure.
+    """One image with its relevance for a class, as a matplotlib figure: a grid for several methods.
 
-    Arguments and errors are those of :class:`ImageExplainer` and what it is called with; several methods, or
-    None for all that the protocol's tables compare, make a grid. For many images make an
-    :class:`ImageExplainer` once.
+    Arguments and errors are those of :class:`ImageExplainer`, better for many images, and of its call.
     """
     return ImageExplainer(model, _several(method), overrides, checkpoint)(image, target).figure()
 
@@ -187,8 +221,7 @@ def explain_text(
 ) -> TextExplanation:
     """One text with the relevance of its words for a class, which notebooks show as shaded words.
 
-    Arguments and errors are those of :class:`TextExplainer` and what it is called with. For many texts make a
-    :class:`TextExplainer` once.
+    Arguments and errors are those of :class:`TextExplainer`, better for many texts, and of its call.
     """
     return TextExplainer(model, _several(method), overrides)(text, target)
 
@@ -197,49 +230,29 @@ def _several(method: str | Sequence[str] | None) -> Sequence[str] | None:
     return [method] if isinstance(method, str) else method
 
 
-def _is_suite(model: str, modality: str) -> bool:
-    return model in {file.parent.name for file in CONF.glob(f"model/*/{modality}.yaml")}
+def _is_suite(model: str, modality: str, overrides: Sequence[str]) -> bool:
+    return Catalogue(config_dirs(overrides)).file("model", f"{model}/{modality}") is not None
 
 
-def _built(
-    modality: str, choice: Sequence[str], names: Sequence[str] | None
-) -> tuple[dict[str, Any], ImageModel | TextModel, dict[str, Any]]:
-    """A configuration, its model and the methods by name."""
-    choice = [f"task={TASKS[modality]}", *choice]
-    if names is None:
-        compared = configuration(choice)["protocol"]["compared"][modality]
-        names = [name.strip() for name in compared.split(",")]
-    configs = [configuration([*_method(name), *choice]) for name in names]
-    config = configs[0]
-    model = build("model", config["model"]).to(device_of(config["device"]))
-    methods = {c["method"]["name"]: fitted(build("method", c["method"]), model, c["method"]) for c in configs}
-    return config, model, methods
-
-
-def _method(name: str) -> list[str]:
-    """The overrides that choose a method."""
+def _method(name: str, facts: Catalogue) -> list[str]:
+    """The overrides that choose a method; the ceiling, which explains no model, is not one."""
     if "." in name:
-        return ["method=custom", f"method._target_={_quoted(name)}"]
-    known = sorted({file.stem for file in (CONF / "method").glob("*.yaml")} - NOT_OF_A_MODEL)
+        return ["method=custom", f"method._target_={quoted(name)}"]
+    targets = {known: facts.read("method", known).get("_target_") for known in facts.names("method")}
+    known = [
+        method
+        for method, target in targets.items()
+        if target != "???" and facts.method(method).kind != "ceiling"
+    ]
     if name not in known:
         raise BenchError(
-            f"method {name!r}: there is no such method; expected one of {', '.join(known)}, or "
+            f"method {name!r}: there is no such method; expected one of {', '.join(sorted(known))}, or "
             "package.module.Name of your own"
         )
     return [f"method={name}"]
-
-
-def _quoted(value: str | Path) -> str:
-    """A value in an override, whatever characters it has."""
-    escaped = str(value).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
 
 
 def _read(file: Path) -> Image.Image:
     if not file.is_file():
         raise BenchError(f"{file}: no such file; expected an image")
     return decode_rgb(file, str(file))
-
-
-def _chosen(classes: Sequence[Class], logits: torch.Tensor, target: str | int | None) -> Class:
-    return classes[int(logits.argmax())] if target is None else find(classes, target)

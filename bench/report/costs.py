@@ -1,81 +1,214 @@
-"""What a map costs, from the records of finished cells."""
+"""What a map costs and what is known of each cell, from records; and what maps are worth at every recall."""
 
-from collections.abc import Sequence
-from typing import Any
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
+import torch
 
-from bench.drawing import Panel
-from bench.layout import ordered
-from bench.numbers import METRICS, REFERENCES, base_name, labelled
-from bench.store import Result
-from bench.tables import ABLATIONS
+from bench.catalogue import base_name, catalogue_of
+from bench.cli import progress
+from bench.figures.panels import with_bands
+from bench.figures.style import Panel
+from bench.report.html import Grid
+from bench.report.shown import Shown, kept_maps
+from bench.runner.records import WARNINGS, warnings
+from bench.store.cells import Result
+from bench.store.identity import ANY
+from bench.tables.format import Column, Entry, readable
+from bench.tables.select import Scored
+from bench.tables.statistics import in_words, ordered, protocol_label
+from bench.tables.table import Part
+from metrics import precision_at
+from metrics.metric import Curve
 
-MAP, CELL = "the map alone", "the whole cell"
-APART = (*ABLATIONS, *REFERENCES)  # not drawn beside the methods that are compared
+RECALLS = np.arange(1, 51) / 50
+COSTS = ("method", "explained", "seconds", "memory", "batch_size", "device")
+NOT_RECORDED = "not recorded"
 
 
-def costs(found: Sequence[Result]) -> pd.DataFrame:
-    """One row per cell that was computed; one whose rows are another cell's cost nothing and is left out.
+def costs(part: Part) -> pd.DataFrame:
+    """What each method's maps cost, in the order of the methods, without the ceiling.
 
-    Columns: method, explained, seconds (per sample), measured (what these seconds are of: :data:`MAP` or
-    :data:`CELL`), memory (peak of the process, or of the GPU, in MiB; None where it is not known), batch_size
-    and device.
+    The seconds are those in the record of the maps where these are kept, else those that the measurement's
+    record has for explaining.
+
+    Returns:
+        Columns method, explained (``any`` where the maps do not depend on the class), seconds (per map),
+        memory (peak of the process, or of the GPU, in MiB; None where it is not known), batch_size, device.
     """
-    rows = []
-    for result, method in labelled(found):
-        record = result.record
-        if "rows_of" in record or "seconds" not in record or base_name(method) == "oracle":
+    facts, rows, seen = catalogue_of(part.config), [], set()
+    for one in ordered(part.selection):
+        source = kept_maps(part.config, one) or one.own[0]
+        record = source.record
+        seconds = (record.get("seconds_per_sample") or {}).get("explain")
+        if source.path in seen or not seconds or facts.method(one.name).kind == "ceiling":
             continue
-        of_map = (record.get("seconds_per_sample") or {}).get("explain")
+        seen.add(source.path)
         peak = record.get("peak_memory_bytes")
+        memory = None if peak is None else peak / 2**20
         rows.append(
-            {
-                "method": method,
-                "explained": record["config"]["explained"],
-                "seconds": record["seconds"] / record["samples"] if of_map is None else of_map,
-                "measured": CELL if of_map is None else MAP,
-                "memory": None if peak is None else peak / 2**20,
-                "batch_size": record.get("batch_size"),
-                "device": record["device"],
-            }
+            (one.label, source.explained, seconds, memory, record.get("batch_size"), record["device"])
         )
-    columns = ["method", "explained", "seconds", "measured", "memory", "batch_size", "device"]
-    return ordered(pd.DataFrame(rows, columns=columns))
+    return pd.DataFrame(rows, columns=list(COSTS))
 
 
-def against_quality(config: dict[str, Any], spent: pd.DataFrame, measured: pd.DataFrame) -> list[Panel]:
-    """A panel for each metric: its value over the seconds per sample, for the explained class.
+def against_quality(part: Part, spent: pd.DataFrame) -> list[Panel]:
+    """A panel for each metric: its value over the seconds per map, for the explained class.
 
     Args:
-        spent: :func:`costs`.
-        measured: :func:`bench.numbers.numbers`. Of a metric with a k, the middle one is shown.
+        spent: :func:`costs`. Of a metric with a k, the middle one is shown.
     """
-    explained = config["explained"]
-    measured = measured[(measured["explained"] == explained) & ~measured["method"].map(base_name).isin(APART)]
-    spent = spent[(spent["explained"] == explained) & (spent["seconds"] > 0)]
-    both = measured.merge(spent[["method", "seconds", "measured"]], on="method")
+    explained, facts, measured = part.config["explained"], catalogue_of(part.config), part.measured
+    compared = measured["method"].map(lambda label: facts.method(base_name(label)).kind == "method")
+    measured = measured[(measured["explained"] == explained) & compared]
+    spent = spent[spent["explained"].isin([explained, ANY]) & (spent["seconds"] > 0)]
+    both = measured.merge(spent[["method", "seconds"]], on="method").rename(columns={"seconds": "x"})
     panels = []
-    for metric, rows in both.groupby("metric", sort=False):
-        ks = sorted(rows["k"].unique())
+    for name, rows in both.groupby("metric", sort=False):
+        metric, ks = part.metrics[name], sorted(rows["k"].unique())
         k = ks[len(ks) // 2]
-        title = METRICS[metric].title + (f" at k = {k}" if k else "")
-        unit = "per map" if set(rows["measured"]) == {MAP} else "per sample"
-        direction = "more" if METRICS[metric].higher_is_better else "less"
-        data = rows[rows["k"] == k].rename(columns={"seconds": "x"})
-        label = f"seconds {unit} (left is cheaper)"
-        panels.append(Panel(f"{title}: {direction} is better", label, title, data, curves=False))
+        title = metric.title + (f" at k = {k}" if k else "")
+        better = {True: ": more is better", False: ": less is better", None: ""}[metric.higher_is_better]
+        data = rows[rows["k"] == k]
+        panels.append(
+            Panel(f"{title}{better}", "seconds per map (left is cheaper)", title, data, curves=False)
+        )
     return panels
 
 
-def as_entries(spent: pd.DataFrame) -> pd.DataFrame:
-    """The costs, formatted for a reader, with one row per cell."""
-    shown = {
-        "seconds per sample ↓": spent["seconds"].map("{:.3g}".format),
-        "peak memory, MiB ↓": spent["memory"].map(lambda m: "–" if pd.isna(m) else f"{m:.0f}"),
-        "batch size": spent["batch_size"].map(lambda b: "–" if pd.isna(b) else f"{b:.0f}"),
-        "device": spent["device"],
-        "explained class": spent["explained"],
-        "seconds are of": spent["measured"],
+def cost_grid(spent: pd.DataFrame, part: Part) -> Grid:
+    """The costs for a reader, with one row per explanation."""
+    facts, rows = catalogue_of(part.config), {}
+    for place, r in enumerate(spent.itertuples(index=False)):
+        title = f"{readable(r.method, facts)}, {r.explained} class, {r.device}"
+        rows[str(place)] = (title, not facts.method(base_name(r.method)).competes)
+    values = {
+        "milliseconds per map ↓": (1000 * spent["seconds"], 1),
+        "peak memory, MiB ↓": (spent["memory"], 0),
+        "batch size": (spent["batch_size"], 0),
     }
-    return pd.DataFrame(shown).set_axis(spent["method"], axis=0)
+    columns = [
+        Column(
+            "",
+            heading,
+            None,
+            decimals,
+            {row: Entry(v) for row, v in zip(rows, own, strict=True) if pd.notna(v)},
+        )
+        for heading, (own, decimals) in values.items()
+    ]
+    return Grid(columns, [(row, *rest) for row, rest in rows.items()])
+
+
+def precision_recall(part: Part, shown: Shown, count: int) -> tuple[Panel, int]:
+    """A panel of the mean curves of ``count`` images drawn with the seed, for their predicted class.
+
+    Precision is that of foreground and background together, as average precision has it, so the area under a
+    mean curve is the mAP of these images.
+
+    Returns:
+        The panel, and how many images there were.
+    """
+    config, ids = part.config, shown.ids
+    drawn = np.random.default_rng(config["seed"]).permutation(len(ids))[:count]
+    found: dict[str, list[np.ndarray]] = {label: [] for label in shown.labels}
+    with progress("precision over recall", len(drawn), "image") as advance:
+        for name in [ids[i] for i in sorted(drawn)]:
+            seen = shown.see(name)
+            size = tuple(seen.batch.inputs.shape[-2:])
+            for label in shown.labels:
+                if (maps := shown.maps(label, seen, seen.classes[0])) is not None:
+                    recalls = torch.from_numpy(RECALLS)
+                    precision = precision_at(recalls, maps.pixels(size).cpu(), seen.batch.masks.cpu())
+                    found[label].append(100 * precision[0].numpy())
+            advance()
+    curves = {
+        ("precision", label): Curve(100 * RECALLS, np.stack(values), "recall, %", "precision, %")
+        for label, values in found.items()
+        if len(values) == len(drawn)
+    }
+    data = with_bands(curves, config["seed"])
+    title = f"{config['model']['title']}\n{config['dataset']['title']}"
+    return Panel(title, "recall, %", "precision, %", data), len(drawn)
+
+
+@dataclass(frozen=True)
+class Described:
+    """A cell.
+
+    Attributes:
+        name: of its method and explained class.
+        anchor: unique on the page.
+        facts: what was measured and with what, by name.
+        warnings: what a table warns of.
+        config: the resolved configuration as JSON.
+    """
+
+    name: str
+    anchor: str
+    facts: dict[str, str]
+    warnings: Sequence[str]
+    config: str
+
+
+def described(part: Part, belongs: Callable[[Scored], bool] = lambda one: True) -> list[Described]:
+    """The cells of a table, each once: those of the methods in their order, then those of the model alone.
+
+    Args:
+        belongs: whether the cells of a method are wanted; then those of the model are left out.
+    """
+    facts, found = catalogue_of(part.config), {}
+    for one in filter(belongs, ordered(part.selection)):
+        name = f"{readable(one.label, facts)}, {{}} class" + (": {}" if len(one.own) > 1 else "")
+        for result in one.own:
+            kind = result.record["kind"].replace("_", " ")
+            found.setdefault(result.path, (result, name.format(result.explained, kind), one))
+    cells = [_described(*entry, part) for entry in found.values()]
+    if not cells or len(found) < len({r.path for one in part.selection.scored for r in one.own}):
+        return cells
+    alone = [result for result in part.selection.results if "method" not in result.identity]
+    return cells + [
+        _described(result, f"{result.record['kind']} of the model", None, part) for result in alone
+    ]
+
+
+def _described(result: Result, name: str, one: Scored | None, part: Part) -> Described:
+    record, identity, measured = result.record, result.identity, part.measured
+    skipped, phases = record.get("skipped") or [], record.get("seconds_per_sample") or {}
+    sanity, facts = record.get("sanity", {}), {}
+    if one is not None:
+        own = measured[(measured["method"] == one.label) & (measured["explained"] == one.explained)]
+        values = [f"{r.metric}{f'@{r.k}' if r.k else ''} {r.value:.4g}" for r in own.itertuples(index=False)]
+        facts = {
+            "metrics": "; ".join(values),
+            "method settings": in_words(one.method["settings"]) or "none",
+        }
+    times = [f"{record['seconds']:.1f} s"] if "seconds" in record else []
+    times += (
+        [f"per sample: {', '.join(f'{phase} {s:.3g} s' for phase, s in phases.items())}"] if phases else []
+    )
+    peak = record.get("peak_memory_bytes")
+    looked = [f"{WARNINGS[key][1]}: {sanity[key]:.2g}" for key in WARNINGS if key in sanity]
+    looked += [] if sanity.get("thorough") else ["maps were not looked at (sanity=true does)"]
+    facts |= {
+        "samples": f"{record['samples']}" + (f", {len(skipped)} more skipped" if skipped else ""),
+        "protocol": protocol_label(part.config),
+        "model": part.config["model"]["title"],
+        "content of the model (SHA-256)": in_words(identity["model"]["content"]),
+        "data": part.config["dataset"]["title"],
+        "content of the data": str(identity["dataset"]["content"]),
+        "seed": str(identity["dataset"]["seed"]),
+        "device": record.get("device", NOT_RECORDED),
+        "batch size": str(record.get("batch_size", NOT_RECORDED)),
+        "time": "; ".join(times) or NOT_RECORDED,
+        "peak memory": NOT_RECORDED if peak is None else f"{peak / 2**20:.0f} MiB",
+        "versions": in_words(record.get("versions", {})) or NOT_RECORDED,
+        "sanity": "; ".join(looked),
+        "file": f"{record['kind']}/{result.path.name}",
+    }
+    anchor = f"cell-{record['kind']}-{result.path.stem}"
+    shown = json.dumps(record["config"], indent=1, default=str)
+    return Described(name, anchor, facts, warnings(sanity), shown)

@@ -1,8 +1,7 @@
-"""Maps of single samples, one beside the other: for the likeliest class and for the runner-up."""
+"""Samples that are worth a look, with every method's map for the likeliest class and the runner-up."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,17 +9,78 @@ import torch
 from markupsafe import Markup
 from PIL import Image
 
-from bench.console import progress
-from bench.explain.show import PIXELS, SCALED, legends, percent, scale_of_pixels
-from bench.images import signed_maps
-from bench.layout import readable
-from bench.pictures import data_uri, legend, outline, overlay, words_html
-from bench.report.choosing import chosen, scores
-from bench.report.explainer import Explainer, Seen
-from bench.store import Result
-from bench.tasks import Segmentation
+from bench.catalogue import catalogue_of
+from bench.cli import progress
+from bench.explain.explanation import PIXELS, SCALED, legends, percent, picture, scale_of_pixels, words_of
+from bench.figures.style import STAR
+from bench.heatmaps import data_uri, legend, outline, overlay, words_html
+from bench.report.shown import Seen, Shown
+from bench.tables.format import readable
+from bench.tables.select import Scored, Selection
+from bench.tables.statistics import ordered
 
 QUALITY = 70  # of the pictures
+
+
+def compared(selection: Selection) -> list[Scored]:
+    """The methods that are shown on single samples, that with the star first; no part, floor or ceiling."""
+    facts, explained = catalogue_of(selection.config), selection.config["explained"]
+    shown = [
+        one
+        for one in ordered(selection)
+        if facts.method(one.name).kind == "method" and one.explained == explained
+    ]
+    return sorted(shown, key=lambda one: one.label != STAR)
+
+
+def scores(selection: Selection, methods: Sequence[Scored]) -> tuple[pd.DataFrame, str]:
+    """How well each method does on each sample that is scored, and what that number is.
+
+    It is the mean of the sample's metrics, those with their sign turned of which less is better.
+
+    Returns:
+        A column for each label, a row for each sample by its id.
+    """
+    metrics, columns, what = selection.task.built_metrics(), {}, ""
+    for one in methods:
+        tables = one.tables()
+        ids = sorted(next(iter(tables.values()))["id"])
+        by_metric: dict[str, list[np.ndarray]] = {}
+        for (name, _), statistic in selection.task.statistics(tables).items():
+            metric = metrics[name]
+            if metric.higher_is_better is not None and len(statistic.terms) == len(ids):
+                title = metric.title if metric.higher_is_better else f"−{metric.title}"
+                with np.errstate(invalid="ignore", divide="ignore"):
+                    values = statistic.reduce(np.asarray(statistic.terms, dtype=float))
+                if statistic.defined is not None:
+                    values = np.where(statistic.defined, values, np.nan)
+                by_metric.setdefault(title, []).append(values if metric.higher_is_better else -values)
+        what = f"mean of {', '.join(by_metric)}" if len(by_metric) > 1 else "".join(by_metric)
+        means = [np.mean(values, axis=0) for values in by_metric.values()] or [np.full(len(ids), np.nan)]
+        columns[one.label] = pd.Series(np.mean(means, axis=0), index=ids)
+    return pd.DataFrame(columns).dropna(), what
+
+
+def chosen(scored: pd.DataFrame, count: int, seed: int) -> dict[str, list[str]]:
+    """Ids of samples under what makes them worth a look, ``count`` for each reason.
+
+    Drawn at random; then, of those not chosen yet, those on which the first method does best, those on which
+    it does worst, and those on which the methods' scores are farthest apart.
+    """
+    drawn = np.random.default_rng(seed).permutation(len(scored))[:count]
+    first = scored.columns[0]
+    groups = {"Drawn at random": [scored.index[i] for i in sorted(drawn)]}
+    orders = {
+        f"Best for {first}": -scored[first],
+        f"Worst for {first}": scored[first],
+    }
+    if scored.shape[1] > 1:
+        orders["Methods disagree most"] = -scored.std(axis=1)
+    for reason, order in orders.items():
+        taken = {sample for samples in groups.values() for sample in samples}
+        left = order[~order.index.isin(taken)].sort_values(kind="stable")
+        groups[reason] = list(left.index[:count])
+    return {reason: samples for reason, samples in groups.items() if samples}
 
 
 @dataclass(frozen=True)
@@ -50,7 +110,7 @@ class Card:
         name: its id in the data set.
         facts: sentences about it.
         picture: the image itself as a data URI; None for texts.
-        rows: what a row of views is of, and the views; None where a view would repeat that of the first row.
+        rows: what a row of views is of, and the views; None where there is no map, or that of the first row.
     """
 
     name: str
@@ -76,66 +136,72 @@ class Gallery:
     of_text: bool
 
 
-def gallery(config: dict[str, Any], cells: dict[str, Result], explainer: Explainer, count: int) -> Gallery:
+def gallery(selection: Selection, methods: Sequence[Scored], shown: Shown, count: int) -> Gallery:
     """Explain ``count`` samples of each kind.
 
     Args:
-        cells: finished ones by the label of their method; those of ``explainer``.
+        methods: those of ``shown``, and those that are left out of it.
     """
-    scored, score = scores(config, cells)
+    config, facts = selection.config, catalogue_of(selection.config)
+    scored, score = scores(selection, [one for one in methods if one.label in shown.labels])
     groups = chosen(scored, count, config["seed"])
     cards: dict[str, Sequence[Card]] = {}
-    total, name = sum(map(len, groups.values())), f"gallery of {config['task']['name']}"
-    with progress(name, total, "sample") as advance:
+    with progress(
+        f"gallery of {config['task']['name']}", sum(map(len, groups.values())), "sample"
+    ) as advance:
         for reason, ids in groups.items():
-            cards[readable(reason)] = made = []
-            for sample in explainer.samples(ids):
-                made.append(_card(explainer, sample, scored.loc[sample.id], config["explained"]))
+            cards[readable(reason, facts)] = made = []
+            for name in ids:
+                made.append(_card(shown, name, scored.loc[name]))
                 advance()
     return Gallery(
         groups=cards,
-        explanation=_explanation(explainer, score),
-        legend=Markup(legend(PIXELS, "words") if explainer.of_text else legends(SCALED)),
-        of_text=explainer.of_text,
+        explanation=_explanation(shown, score),
+        legend=Markup(legend(PIXELS, "words") if shown.of_text else legends(SCALED)),
+        of_text=shown.of_text,
     )
 
 
-def _explanation(explainer: Explainer, score: str) -> list[str]:
-    if explainer.of_text:
+def _explanation(shown: Shown, score: str) -> list[str]:
+    facts = catalogue_of(shown.config)
+    if shown.of_text:
         sentences = [
             "Each map is scaled by its own greatest value.",
             "Annotated words are underlined; what the model did not read is left out.",
         ]
     else:
-        sentences = ["Each map has a scale of its own: scores depend on no map's scale."]
-    if isinstance(explainer.task, Segmentation):
-        sentences.append("The line is the border of the annotated object.")
+        sentences = [
+            "Each map has a scale of its own: scores depend on no map's scale.",
+            "The line, where there is one, is the border of the annotated object.",
+        ]
     sentences.append(f"Score: {score}, of this sample alone.")
-    same = [readable(label) for label in explainer.methods if not explainer.knows_classes(label)]
+    same = [readable(label, facts) for label in shown.labels if not shown.knows_classes(label)]
     if same:
         sentences.append(f"The same for every class, so shown once: {', '.join(same)}.")
+    for label, why in shown.left_out.items():
+        what = "shown for the scored class alone" if label in shown.labels else "left out"
+        sentences.append(f"{readable(label, facts)} is {what}: {why}.")
     return sentences
 
 
-def _card(explainer: Explainer, sample, scored: pd.Series, explained: str) -> Card:
-    seen = explainer.see(sample)
-    scored_class = sample.label if explained == "target" else seen.classes[0]
+def _card(shown: Shown, name: str, scored: pd.Series) -> Card:
+    seen = shown.see(name)
+    scored_class = seen.sample.label if shown.config["explained"] == "target" else seen.classes[0]
     rows = []
     for rank, number in enumerate(seen.classes):
-        name = explainer.classes[number].name
+        labels = [label for label in shown.labels if rank == 0 or shown.knows_classes(label)]
+        of_class = shown.classes[number].name
         views = [
-            _view(explainer, label, seen, number, f"{scored[label]:.3g}" if number == scored_class else None)
-            if rank == 0 or explainer.knows_classes(label)
-            else None
-            for label in explainer.methods
+            _view(shown, label, seen, number, f"{scored[label]:.3g}" if number == scored_class else None)
+            for label in labels
         ]
-        rows.append((f"for {name}, {'the predicted class' if rank == 0 else 'the runner-up'}", views))
-    picture = None if explainer.of_text else _uri(_image(sample.image))
-    return Card(str(sample.id), _facts(explainer, seen), picture, rows)
+        rows.append((f"for {of_class}, {'the predicted class' if rank == 0 else 'the runner-up'}", views))
+    image = None if shown.of_text else _uri(_image(seen.batch.pixels[0]))
+    return Card(str(name), _facts(shown, seen), image, rows)
 
 
-def _facts(explainer: Explainer, seen: Seen) -> list[str]:
-    sample, classes = seen.sample, explainer.classes
+def _facts(shown: Shown, seen: Seen) -> list[str]:
+    sample, classes = seen.sample, shown.classes
     likely = [
         f"{classes[number].name} {percent(probability)}"
         for number, probability in zip(seen.classes, seen.probabilities, strict=True)
@@ -143,27 +209,32 @@ def _facts(explainer: Explainer, seen: Seen) -> list[str]:
     facts = [f"Model: {', '.join(likely)}"]
     if sample.label is not None:
         facts.insert(0, f"Annotated: {classes[sample.label].name}")
-    if explainer.of_text:
-        visible = int(seen.words.max()) + 1
+    if shown.of_text:
+        visible = int(seen.batch.words.max()) + 1
         marked = int(np.asarray(sample.rationale)[:visible].sum())
         facts.append(f"the model read {visible} of {len(sample.words)} words, {marked} of them annotated")
     return facts
 
 
-def _view(explainer: Explainer, label: str, seen: Seen, number: int, score: str | None) -> View:
-    relevance, sample = explainer.relevance(label, seen, number, signed_maps), seen.sample
-    picture = words = None
-    if explainer.of_text:
-        shown = len(relevance)
-        words = Markup(words_html(sample.words[:shown], relevance, sample.rationale[:shown], PIXELS))
+def _view(shown: Shown, label: str, seen: Seen, number: int, score: str | None) -> View | None:
+    if (maps := shown.maps(label, seen, number)) is None:
+        return None
+    sample, uri, words = seen.sample, None, None
+    if shown.of_text:
+        (relevance,) = words_of(maps, seen.batch, shown.task)
+        relevance = relevance / relevance.max() if relevance.any() else relevance
+        rationale = sample.rationale[: len(relevance)]
+        words = Markup(words_html(sample.words[: len(relevance)], relevance, rationale, PIXELS))
     else:
-        overlaid = overlay(_image(sample.image), relevance, scale_of_pixels(relevance))
-        picture = _uri(overlaid if sample.mask is None else outline(overlaid, sample.mask.numpy()))
-    return View(readable(label), explainer.classes[number].name, picture, words, score)
+        (relevance,) = picture(maps, tuple(seen.batch.inputs.shape[-2:]))
+        overlaid = overlay(_image(seen.batch.pixels[0]), relevance, scale_of_pixels(relevance))
+        uri = _uri(overlaid if sample.mask is None else outline(overlaid, sample.mask.numpy()))
+    method = readable(label, catalogue_of(shown.config))
+    return View(method, shown.classes[number].name, uri, words, score)
 
 
 def _image(pixels: torch.Tensor) -> Image.Image:
-    return Image.fromarray((255 * pixels).round().byte().permute(1, 2, 0).numpy())
+    return Image.fromarray((255 * pixels).round().byte().permute(1, 2, 0).cpu().numpy())
 
 
 def _uri(image: Image.Image) -> str:

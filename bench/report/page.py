@@ -1,31 +1,206 @@
-"""The page: its file, from templates."""
+"""The page: what it says of each task and of the ablation, and its file, from templates."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jinja2
 
+from bench.catalogue import Catalogue, base_name, catalogue_of
+from bench.config import config_dirs, configuration
 from bench.errors import BenchError
-from bench.report.sections import sections
+from bench.figures.panels import has_curves, panels
+from bench.figures.style import Panel
+from bench.report.costs import Described, against_quality, cost_grid, costs, described, precision_recall
+from bench.report.gallery import Gallery, compared, gallery
+from bench.report.html import Figure, Grid, figure_of, grid_of, inline
+from bench.report.shown import Shown
+from bench.store.files import replace_file, writing
+from bench.tables.table import ABLATION, TASKS_OF_ABLATION, Part, Table, ablation, table
 
 LARGEST = 15 * 10**6  # bytes of the file
+BANDS = "Bands: 95 % bootstrap intervals over samples."
+PRECISION_RECALL = (
+    "Precision over recall, of foreground and background together as mAP has it, which is the area under a "
+    "curve. From the maps of {count} images drawn with the seed, as the store keeps no curves. Bands: 95 % "
+    "bootstrap intervals over these images."
+)
+COST = "What a map costs against how good it is, with 95 % bootstrap intervals."
 
 
-def write(overrides: Sequence[str], samples: int, images: int) -> Path:
-    """Write the page of a suite and a protocol to ``results/<suite>/report/``; returns the file.
+@dataclass(frozen=True)
+class Section:
+    """What the page says of a task; of the ablation, only its table and its cells.
+
+    Attributes:
+        name, title: of the task.
+        problem: why there is nothing to show, instead of all the rest.
+        table: with its caption and footnotes, and ``grid``, what it looks like.
+        gallery_problem: why no sample could be explained.
+    """
+
+    name: str
+    title: str
+    problem: str | None = None
+    table: Table | None = None
+    grid: Grid | None = None
+    figures: Sequence[Figure] = ()
+    cost: Grid | None = None
+    cost_figure: Figure | None = None
+    gallery: Gallery | None = None
+    gallery_problem: str | None = None
+    cells: Sequence[Described] = ()
+
+    @property
+    def anchor(self) -> str:
+        """A name for its elements that no other part of the page has."""
+        return re.sub(r"[^\w-]", "_", self.name)
+
+
+def section(config: Mapping[str, Any], samples: int, images: int, named: Collection[str]) -> Section:
+    """Everything about a task that has finished cells.
+
+    Args:
+        samples: of each kind in the gallery.
+        images: from whose maps curves of precision over recall are drawn.
+        named: the ``_target_`` of methods that may be run beside those of ``conf/method``.
 
     Raises:
-        BenchError: if no cell is finished, or the page becomes too large.
+        BenchError: if there are none.
     """
-    config, made = sections(overrides, samples, images)
+    name, made, facts = config["task"]["name"], table(config), catalogue_of(config)
+    (part,) = made.parts
+    spent, figures = costs(part), []
+    if has_curves(part.selection.task) and (drawn := _curves(part)):
+        figures.append(figure_of(name, drawn, config["task"]["table"].get("caption", BANDS), facts))
+    shown = problem = None
+    try:
+        curve, shown = explained(part, samples, images, named)
+        figures += curve
+    except BenchError as e:  # the store is enough for all the rest
+        problem = str(e)
+    over_cost = against_quality(part, spent)
+    return Section(
+        name,
+        config["task"]["title"],
+        table=made,
+        grid=grid_of(made.columns, made.methods, facts),
+        figures=figures,
+        cost=cost_grid(spent, part) if len(spent) else None,
+        cost_figure=figure_of(f"{name}-cost", over_cost, COST, facts) if over_cost else None,
+        gallery=shown,
+        gallery_problem=problem,
+        cells=described(part),
+    )
+
+
+def _curves(part: Part) -> list[Panel]:
+    if part.config["explained"] not in set(part.measured["explained"]):
+        return []
+    return panels(part.selection, part.measured)
+
+
+def explained(
+    part: Part, samples: int, images: int, named: Collection[str] = ()
+) -> tuple[list[Figure], Gallery | None]:
+    """What needs maps: precision over recall, and the gallery.
+
+    Raises:
+        BenchError: if data or model are not available, or not those of the cells.
+    """
+    metrics, methods = part.metrics.values(), compared(part.selection)
+    images = images if any("average_precision" in metric.columns for metric in metrics) else 0
+    if not methods or not (samples or images):
+        return [], None
+    shown, figures = Shown(part.selection, methods, named), []
+    if images and shown.labels:
+        panel, count = precision_recall(part, shown, images)
+        caption = PRECISION_RECALL.format(count=count)
+        figures.append(
+            figure_of(f"{part.config['task']['name']}-recall", [panel], caption, catalogue_of(part.config))
+        )
+    if not samples or not shown.labels:
+        return figures, None
+    return figures, gallery(part.selection, methods, shown, samples)
+
+
+def of_ablation(configs: Sequence[Mapping[str, Any]]) -> Section:
+    """The table of the ablation with the cells that no other table has.
+
+    Raises:
+        BenchError: if there are none.
+    """
+    made, facts = ablation(configs), catalogue_of(configs[0])
+    cells = [
+        cell
+        for part in made.parts
+        for cell in described(part, lambda one: facts.method(base_name(one.label)).kind == ABLATION)
+    ]
+    grid = grid_of(made.columns, made.methods, facts)
+    return Section(ABLATION, "Ablation", table=made, grid=grid, cells=cells)
+
+
+def sections(
+    overrides: Sequence[str], samples: int, images: int, named: Collection[str] = ()
+) -> tuple[Mapping[str, Any], list[Section]]:
+    """A section for each task and the ablation, and one of the configurations.
+
+    Raises:
+        BenchError: if there is nothing to show in any.
+    """
+    made, configs, problems = [], {}, []
+    for task, known in Catalogue(config_dirs(overrides)).tables().items():
+
+        def of_task(task: str = task) -> Section:
+            configs[task] = configuration([f"task={task}", *overrides])
+            return section(configs[task], samples, images, named)
+
+        made.append(_or_why_not(task, str(known.get("title", task)), of_task))
+    ablated = [configs[task] for task in TASKS_OF_ABLATION if task in configs]
+    if ablated:
+        made.append(_or_why_not(ABLATION, "Ablation", lambda: of_ablation(ablated)))
+    problems = [part.problem for part in made if part.problem]
+    if len(problems) == len(made):
+        raise BenchError(f"no report: {problems[0]}")
+    return next(iter(configs.values())), made
+
+
+def _or_why_not(name: str, title: str, make: Callable[[], Section]) -> Section:
+    try:
+        return make()
+    except BenchError as e:
+        return Section(name, title, problem=str(e))
+
+
+def write(
+    overrides: Sequence[str],
+    samples: int,
+    images: int,
+    named: Collection[str] = (),
+    output: str | None = None,
+) -> Path:
+    """Write the page of a suite and a protocol; returns the file.
+
+    Args:
+        overrides: as ``python -m bench`` takes them.
+        samples, images, named: as :func:`section` has them.
+        output: the file; None for ``index.html`` in ``results/<suite>/report/``.
+
+    Raises:
+        BenchError: if no cell is finished, the page becomes too large or cannot be written.
+    """
+    config, made = sections(overrides, samples, images, named)
     suite, protocol = config["suite"], config["protocol"]
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("bench.report", "."),
+        loader=jinja2.PackageLoader("bench.report"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    environment.filters["inline"] = inline
     page = environment.get_template("page.html").render(
         suite=suite,
         protocol=f"{protocol['name']} v{protocol['version']}",
@@ -38,7 +213,8 @@ def write(overrides: Sequence[str], samples: int, images: int) -> Path:
             f"samples={samples}: the page would have {size / 1e6:.1f} MB, more than {LARGEST / 1e6:.0f} MB; "
             "choose fewer"
         )
-    file = Path(config["paths"]["results"]) / suite["name"] / "report" / "index.html"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(page)
+    own = Path(config["paths"]["results"]) / suite["name"] / "report" / "index.html"
+    file = Path(output) if output else own
+    with writing(file.parent, "--output"):
+        replace_file(file, lambda aside: aside.write_text(page, encoding="utf-8"))
     return file

@@ -4,17 +4,17 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-from bench.console import progress, say
+from bench.cli import progress, say, tell
+from bench.data.imagenet import SUFFIXES
 from bench.errors import BenchError
-from bench.explain.classes import Class, find
 from bench.explain.explainer import METHOD, SUITE, ImageExplainer, TextExplainer
-from bench.explain.explanation import Explanation, TextExplanation
-from bench.explain.jobs import Job, of_images, of_texts
-from bench.explain.show import FIGURES, cut, listed, percent, save
+from bench.explain.explanation import FIGURES, Explanation, TextExplanation, cut, listed, percent, save
+from bench.models.classes import Class, find
 
 HELP = """\
 Explain why a model gives an image, or a text, to a class.
@@ -36,6 +36,23 @@ examples:
 The models of the default suite, embedded, come with the project and know only drawn digits and some hundred
 words. Images are read as the benchmark reads them: as stored, whatever their EXIF orientation.
 """
+MARK = "_explanation"  # in the names of files that are written, so that a folder is not explained twice
+PAGES = (".html",)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One sample to explain.
+
+    Attributes:
+        name: of the file, or the text itself.
+        sample: what an explainer takes.
+        output: the file to write.
+    """
+
+    name: str
+    sample: Path | str
+    output: Path
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -49,7 +66,7 @@ def main(arguments: Sequence[str]) -> int:
         if options.target is not None:
             find(explainer.classes, options.target)  # or every sample would say that there is no such class
     except BenchError as e:
-        print(f"error: {e}", file=sys.stderr)
+        say(f"error: {e}")
         return 2
     done, failed = [], 0
     with progress("explaining", len(jobs), "sample") as advance:
@@ -63,10 +80,10 @@ def main(arguments: Sequence[str]) -> int:
             else:
                 done.append(_record(job, explanation))
                 if not options.json:
-                    print(_summary(job, explanation))
+                    tell(_summary(job, explanation))
             advance()
     if options.json:
-        print(json.dumps(done, indent=2, ensure_ascii=False))
+        tell(json.dumps(done, indent=2, ensure_ascii=False))
     return 2 if failed else 0
 
 
@@ -110,6 +127,13 @@ def _parser() -> argparse.ArgumentParser:
         help="any setting of python -m bench, e.g. method.start_layer=0, protocol=clean, device=cpu",
     )
     add(
+        "--config-dir",
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="a folder with choices of your own: method/, model/, ...",
+    )
+    add(
         "--output",
         type=Path,
         help=f"the file to write ({', '.join(FIGURES)}, .html; a text .html), or a folder "
@@ -128,9 +152,10 @@ def _prepared(options: argparse.Namespace) -> tuple[list[Job], ImageExplainer | 
     methods = None if options.all_methods else options.method.split(",")
     texts = [*options.text, *(name for name in options.inputs if name == "-")]
     files = [name for name in options.inputs if name != "-"]
+    overrides = [*options.set, *(f"--config-dir={folder}" for folder in options.config_dir)]
     if not texts:
         jobs = of_images(files, options.output)
-        return jobs, ImageExplainer(options.model, methods, options.set, options.checkpoint)
+        return jobs, ImageExplainer(options.model, methods, overrides, options.checkpoint)
     if files:
         raise BenchError(
             f"{files[0]}: images and texts have different models; explain them one after the other"
@@ -143,7 +168,7 @@ def _prepared(options: argparse.Namespace) -> tuple[list[Job], ImageExplainer | 
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # of the weights: they are read in no time
-    return jobs, TextExplainer(options.model, methods, options.set)
+    return jobs, TextExplainer(options.model, methods, overrides)
 
 
 def _write(explanation: Explanation, path: Path) -> None:
@@ -177,3 +202,97 @@ def _summary(job: Job, explanation: Explanation) -> str:
     lines += [f"  {percent(probability):>7}  {c}" for c, probability in listed(explanation)]
     note = cut(explanation) if isinstance(explanation, TextExplanation) else None
     return "\n".join([*lines, f"  {note}"] if note else lines)
+
+
+def of_images(inputs: Sequence[str], output: Path | None) -> list[Job]:
+    """One job per image file, and per image in each folder.
+
+    Args:
+        output: a file or a folder; None writes a picture beside each image.
+
+    Raises:
+        BenchError: if there are none, or an output would overwrite an input or another output.
+    """
+    jobs = [Job(str(f), f, f.with_name(f"{f.stem}{MARK}.png")) for f in _images([Path(i) for i in inputs])]
+    return _checked(_placed(jobs, output, (*FIGURES, *PAGES)))
+
+
+def of_texts(texts: Sequence[str], output: Path | None) -> list[Job]:
+    """One job per text; ``-`` stands for the lines of standard input.
+
+    Args:
+        output: a file or a folder; None writes pages to the current folder.
+
+    Raises:
+        BenchError: if there are none, or the output cannot be written.
+    """
+    if "-" in texts:
+        lines = [line.strip() for line in sys.stdin if line.strip()]
+        texts = [*(text for text in texts if text != "-"), *lines]
+    if not texts:
+        raise BenchError("-: no text on standard input; expected one per line")
+    numbers = [""] if len(texts) == 1 else [f"_{i + 1}" for i in range(len(texts))]
+    jobs = [Job(t, t, Path(f"explanation{number}.html")) for t, number in zip(texts, numbers, strict=True)]
+    return _checked(_placed(jobs, output, PAGES))
+
+
+def _images(paths: Sequence[Path]) -> list[Path]:
+    """The files, and the images in the folders."""
+    if not paths:
+        raise BenchError(
+            "nothing to explain: name an image, a folder of images, or --text '...' (see --help)"
+        )
+    files: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            files.append(path)
+            continue
+        found = sorted(
+            f for f in path.iterdir() if f.suffix.lower() in SUFFIXES and not f.stem.endswith(MARK)
+        )
+        if not found:
+            raise BenchError(f"{path}: no images in this folder; expected {', '.join(sorted(SUFFIXES))}")
+        files += found
+    return list(dict.fromkeys(files))
+
+
+def _placed(jobs: list[Job], output: Path | None, suffixes: Sequence[str]) -> list[Job]:
+    """The jobs with the output that the user chose.
+
+    Raises:
+        BenchError: if it is of no known kind, or one file for several samples.
+    """
+    if output is None:
+        return jobs
+    if not output.suffix or output.is_dir():
+        if output.is_file():
+            raise BenchError(
+                f"--output {output}: is a file; name a folder, or a file as {', '.join(suffixes)}"
+            )
+        return [replace(job, output=output / job.output.name) for job in jobs]
+    if output.suffix.lower() not in suffixes:
+        raise BenchError(f"--output {output}: cannot be written; expected a folder or {', '.join(suffixes)}")
+    if len(jobs) > 1:
+        raise BenchError(f"--output {output}: there are {len(jobs)} samples; name a folder for their files")
+    return [replace(job, output=output) for job in jobs]
+
+
+def _checked(jobs: list[Job]) -> list[Job]:
+    """The jobs, of which none overwrites an input or the output of another.
+
+    Raises:
+        BenchError: if one does.
+    """
+    inputs = {job.sample.resolve() for job in jobs if isinstance(job.sample, Path)}
+    writer: dict[Path, Job] = {}
+    for job in jobs:
+        path = job.output.resolve()
+        if path in inputs:
+            raise BenchError(f"--output {job.output}: is the input itself; choose another name")
+        if path in writer:
+            raise BenchError(
+                f"{job.name} and {writer[path].name} would both be written to {job.output}; "
+                "explain them one after the other, each with its --output"
+            )
+        writer[path] = job
+    return jobs

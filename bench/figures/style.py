@@ -3,18 +3,20 @@
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
 
-from bench.layout import ORDER, readable
-from bench.numbers import REFERENCES, base_name
-from bench.tables import ABLATIONS, FULL
+from bench.catalogue import Catalogue, base_name
+from bench.store.files import replace_file
+from bench.tables.format import readable
 
 # Safe for colour-blind readers (Okabe & Ito); the light ones are darkened, as lines need a contrast of 3:1.
 PALETTE = ["#0072B2", "#C77700", "#009E73", "#C0669A", "#2E8BC0", "#D55E00", "#7B4FB5", "#8A6D1B"]
 FOREGROUND = "#000000"  # of text and axes, too; what shows figures on another ground replaces it
-FLOOR_AND_CEILING = {"random": ":", "oracle": "--"}
+STAR = "transformer_attribution"  # drawn in the colour of the text, with a star
+LINES = {"floor": ":", "ceiling": "--"}
 MARKERS = "osv^DPX"
 
 
@@ -35,18 +37,20 @@ class Panel:
     curves: bool = True
 
 
-def look(method: str, others: Iterable[str] = ()) -> dict[str, str]:
+def look(method: str, facts: Catalogue, others: Iterable[str] = ()) -> dict[str, str]:
     """Colour, line style and marker of a method, by its label.
 
     Args:
-        others: the labels beside it; those that the project does not know share out what colours are left.
+        facts: which methods are known.
+        others: the labels beside it; those that are not known share out what colours are left.
     """
-    if base_name(method) in REFERENCES:
-        return {"color": "#7A7A7A", "linestyle": FLOOR_AND_CEILING[base_name(method)], "marker": ""}
-    if method == FULL:
+    if (kind := facts.method(base_name(method)).kind) in LINES:
+        return {"color": "#7A7A7A", "linestyle": LINES[kind], "marker": ""}
+    if method == STAR:
         return {"color": FOREGROUND, "linestyle": "-", "marker": "*"}
-    known = [name for name in ORDER if name not in (FULL, *ABLATIONS)]
-    names = [*known, *sorted(set(others) - {*ORDER, *REFERENCES})]
+    known = _methods(facts)
+    strangers = {name for name in others if facts.method(base_name(name)).competes} - {*known, STAR}
+    names = [*known, *sorted(strangers)]
     index = names.index(method) if method in names else len(known)
     return {
         "color": PALETTE[index % len(PALETTE)],
@@ -55,18 +59,27 @@ def look(method: str, others: Iterable[str] = ()) -> dict[str, str]:
     }
 
 
+@lru_cache
+def _methods(facts: Catalogue) -> list[str]:
+    """The names of the methods that have a file, but for parts of others and the one with the star."""
+    found = [facts.method(name) for name in facts.names("method")]
+    named = [m for m in found if facts.read("method", m.name).get("_target_") != "???"]
+    ordered = sorted(named, key=lambda m: (m.order, m.name))
+    return [m.name for m in ordered if m.kind == "method" and m.name != STAR]
+
+
 def methods_of(panels: Sequence[Panel]) -> list[str]:
     """The labels of all methods in panels."""
     return list(dict.fromkeys(method for panel in panels for method in panel.data["method"]))
 
 
-def draw(axes, panel: Panel, methods: Sequence[str]) -> None:
+def draw(axes, panel: Panel, methods: Sequence[str], facts: Catalogue) -> None:
     """Draw a panel on matplotlib's axes, beside others in which there are these methods, too."""
     from matplotlib.ticker import LogLocator  # takes its time to import
 
     for method in methods_of([panel]):
         rows = panel.data[panel.data["method"] == method].sort_values("x")
-        style = look(method, methods) | {"markersize": 4, "label": readable(method)}
+        style = look(method, facts, methods) | {"markersize": 4, "label": readable(method, facts)}
         if panel.curves:
             every = max(1, len(rows) // 12)  # a marker at each point of a dense curve hides the others
             axes.plot(rows["x"], rows["value"], markevery=every, **style)
@@ -89,14 +102,14 @@ def draw(axes, panel: Panel, methods: Sequence[str]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def figure_of(panels: Sequence[Panel], title: str):
+def figure_of(panels: Sequence[Panel], title: str, facts: Catalogue):
     """A matplotlib figure of panels side by side, with one legend."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.6 * len(panels), 4.2), layout="constrained")
     entries = {}
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        draw(axes, panel, methods_of(panels))
+        draw(axes, panel, methods_of(panels), facts)
         handles, labels = axes.get_legend_handles_labels()
         entries |= dict(zip(labels, handles, strict=True))
     columns = 2 * len(panels)
@@ -105,12 +118,12 @@ def figure_of(panels: Sequence[Panel], title: str):
     return figure
 
 
-def save(figure, path: Path) -> None:
-    """Write a figure in the format of the file's suffix, to the same bytes every time."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+def save(figure, path: Path, **settings) -> None:
+    """Write a figure in the format of the file's suffix, whole, to the same bytes every time."""
+    suffix = path.suffix.lower().removeprefix(".")
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(suffix)
     with reproducible():
-        figure.savefig(path, metadata=undated[path.suffix.removeprefix(".")])
+        replace_file(path, lambda aside: figure.savefig(aside, format=suffix, metadata=undated, **settings))
 
 
 @contextmanager

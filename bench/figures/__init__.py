@@ -1,0 +1,1 @@
+"""Curves with 95 % intervals, for papers and pages."""
