@@ -274,6 +274,6 @@ class NoRule(torch.autograd.Function):
         if ctx.mode.rules is not None and incoming is not None:
             raise NoRuleError(
                 f"{ctx.message} has no relevance rule in the rule set '{ctx.mode.rules}'; "
-                "methods.register_rule adds one (see 'Rules of your own' in README.md)"
+                "methods.register_rule adds one (see 'Rules of your own' in docs/explaining.md)"
             )
         return None, None, incoming

@@ -1,4 +1,4 @@
-"""Fine-tune the text classifier of the paper: ``python -m bench.finetune``; ``--help`` lists every setting.
+"""The fine-tuning of a text classifier, which can be ended at any step and gone on with.
 
 The recipe is that of the paper's code, after ERASER (DeYoung et al., ACL 2020): see ``conf/finetune.yaml``.
 The output is a directory that transformers loads, with ``training.json`` beside the weights.
@@ -6,28 +6,22 @@ The output is a directory that transformers loads, with ``training.json`` beside
 
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
-from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-import bench  # noqa: F401  first: see its docstring
-from bench import tracking
-from bench.batches import seed_everything
-from bench.config import build, fingerprint, plain
-from bench.console import progress
-from bench.devices import device_of
+from bench.cli import progress
+from bench.config import build, fingerprint
 from bench.errors import BenchError
-from bench.models.pretrained import load_classifier, load_tokenizer
-from bench.training_state import State
-from bench.versions import versions
+from bench.finetune.pretrained import load_classifier, load_tokenizer
+from bench.finetune.state import State
+from bench.runner import tracking
+from bench.runner.batches import seed_everything
+from bench.runner.resources import device_of, versions
 
-LABELS = ("NEG", "POS")
 # What changes the result; the rest may differ between a run and the one that goes on with it.
 RECIPE = (
     *("dataset", "start", "fresh", "learning_rate", "batch_size", "epochs", "patience", "clip_norm"),
@@ -54,13 +48,16 @@ def finetune(config: dict[str, Any]) -> dict[str, Any]:
     device = device_of(config["device"])
     seed_everything(config["seed"])
     tokenizer = load_tokenizer(config["start"])
-    splits = {
-        split: _encode(
-            build("dataset", config["dataset"] | {"split": split}), tokenizer, config["max_length"]
-        )
-        for split in ("train", "val", "test")
+    datasets = {
+        split: build("dataset", config["dataset"] | {"split": split}) for split in ("train", "val", "test")
     }
-    model = load_classifier(config["start"], config["fresh"], len(tokenizer), LABELS).to(device)
+    splits = {split: _encode(dataset, tokenizer, config["max_length"]) for split, dataset in datasets.items()}
+    classes = tuple(datasets["train"].classes)
+    if any(tuple(dataset.classes) != classes for dataset in datasets.values()):
+        raise BenchError(
+            "dataset: its splits have different classes; give all of them as dataset.classes=[...]"
+        )
+    model = load_classifier(config["start"], config["fresh"], len(tokenizer), classes).to(device)
     longest = getattr(model.config, "max_position_embeddings", None)
     if longest is not None and config["max_length"] > longest:
         raise BenchError(
@@ -216,17 +213,3 @@ def _check(config: dict[str, Any]) -> None:
     if output.exists() and not (output / "training.json").exists():
         raise BenchError(f"output={output} exists and was not written by this program; choose another")
     tracking.check(config["wandb"])
-
-
-@hydra.main(version_base="1.3", config_path="../conf", config_name="finetune")
-def main(cfg: DictConfig) -> None:
-    """Fine-tune; a user's mistake ends it with a message and exit code 2."""
-    try:
-        finetune(plain(cfg))
-    except BenchError as e:
-        print(f"error: {e}", file=sys.stderr)
-        sys.exit(2)
-
-
-if __name__ == "__main__":
-    main()

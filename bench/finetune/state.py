@@ -1,6 +1,5 @@
 """Where a training run stands, on disk, so that it can be killed at any moment and go on."""
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import torch
 from torch import nn
 
 from bench.errors import BenchError
+from bench.store.files import replace_file
 
 
 class State:
@@ -95,12 +95,8 @@ class State:
         self._write(self.folder / "state.pt", everything)
 
     def _write(self, path: Path, content: Any) -> None:
-        """Write aside, then rename, so that there is never half a file."""
-        aside = path.with_name(f".{path.name}.aside")
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            torch.save(content, aside)
-            os.replace(aside, path)
+            replace_file(path, lambda aside: torch.save(content, aside))
         except (OSError, RuntimeError) as e:  # torch's own for a full disk
             raise BenchError(
                 f"{path} cannot be written ({e}); free some space or choose another output. What was saved "

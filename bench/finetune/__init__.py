@@ -1,0 +1,1 @@
+"""Fine-tuning of text classifiers, by the recipe of the paper."""
