@@ -66,29 +66,29 @@ finetune-movies: setup ## fine-tune the paper's text classifier on ERASER movies
 	$(BIN)/python -m bench.finetune $(ARGS)
 
 models: setup ## check the model families and write results/models.md
-	$(BIN)/python -m bench.compatibility
+	$(BIN)/python -m tests.families
 
 speed: setup ## measure the speed, fail beyond the bounds (REFERENCE=checkout adds the reference; ARGS)
-	$(BIN)/python -m bench.speed $(if $(REFERENCE),--reference $(REFERENCE)) $(ARGS)
+	$(BIN)/python -m tests.speed $(if $(REFERENCE),--reference $(REFERENCE)) $(ARGS)
 
 profile: setup ## name the five most expensive operations (ARGS='--method LRP --batch 1')
-	$(BIN)/python -m bench.speed.profile $(ARGS)
+	$(BIN)/python -m tests.speed.profile $(ARGS)
 
 train-embedded: setup ## train the two embedded checkpoints again
 	$(BIN)/python -m bench.embedded.train
 
 test: setup ## run the tests (with BENCH_DATA set, those on real data too)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 browser-test: setup ## test the page in a real browser (Debian: apt-get install chromium)
 	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
 		{ echo "no Chromium on PATH; on Debian: apt-get install chromium"; exit 1; }
-	$(BIN)/python -m pytest -q -m slow tests/test_browser.py
+	$(BIN)/python -m pytest -q -m slow tests/views/test_browser.py
 
 test-slow: setup ## run the tests that take longer
 	$(BIN)/python -m pytest -q -m slow
 
-test-cpus: setup ## run the numerical tests as on other processors (ARGS='--kind haswell --threads 1 tests/test_run.py')
+test-cpus: setup ## run the numerical tests as on other processors (ARGS='--kind haswell --threads 1 tests/runner/test_cell.py')
 	$(BIN)/python -m tests.cpus $(ARGS)
 
 slurm-test: setup ## bring up a Slurm on this machine, sweep there, end jobs, compare the tables (needs root)

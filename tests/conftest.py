@@ -5,8 +5,7 @@ import pytest
 import torch
 
 import bench  # noqa: F401  first: it mends torchvision
-from bench.config import build, configuration
-from bench.store import Cell
+from bench.config import configuration, quoted
 
 # No test may depend on a network; read once, when huggingface_hub is first imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -22,6 +21,12 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory) -> None:
+    """Digests of data and weights are remembered in a folder of the tests' own."""
+    os.environ["BENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture
@@ -56,8 +61,8 @@ def wandb_folder(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def vit():
-    """A ViT of 3 blocks for the images of :func:`images` (``tests/small_models.py``)."""
-    from tests.small_models import make_vit  # timm takes seconds to import, and most tests need none
+    """A ViT of 3 blocks for the images of :func:`images` (``tests/support/small_models.py``)."""
+    from tests.support.small_models import make_vit  # timm takes seconds to import, and most tests need none
 
     return make_vit()
 
@@ -65,30 +70,30 @@ def vit():
 @pytest.fixture(params=["sdpa", "eager"])
 def bert(request):
     """A BERT classifier of 3 layers, with fused and with written-out attention."""
-    from tests.small_models import make_bert
+    from tests.support.small_models import make_bert
 
     return make_bert(request.param)
 
 
 @pytest.fixture
 def images():
-    from tests.small_models import IMAGES
+    from tests.support.small_models import IMAGES
 
     return IMAGES.clone()
 
 
 @pytest.fixture(scope="session")
 def root(tmp_path_factory) -> Path:
-    """The data root of a tiny image suite (``tests/tiny_images.py``)."""
-    from tests.tiny_images import write
+    """The data root of a tiny image suite (``tests/support/tiny_images.py``)."""
+    from tests.support.tiny_images import write
 
     return write(tmp_path_factory.mktemp("root"))
 
 
 @pytest.fixture(scope="session")
 def small_report(tmp_path_factory) -> Path:
-    """The page of a small embedded suite; ``tests/small_report.py`` says where the rest is."""
-    from tests.small_report import make_report
+    """The page of a small embedded suite; ``tests/support/small_report.py`` says where the rest is."""
+    from tests.support.small_report import make_report
 
     return make_report(tmp_path_factory.mktemp("report"))
 
@@ -97,7 +102,7 @@ def small_report(tmp_path_factory) -> Path:
 def configure(root, tmp_path):
     """Compose a cell of the tiny data; results go to a folder of the test's own."""
 
-    from tests.tiny_images import OPTIONS
+    from tests.support.tiny_images import OPTIONS
 
     def configure(task="perturbation", *overrides):
         dataset = {"perturbation": "imagenet", "segmentation": "imagenet_segmentation"}[task]
@@ -123,17 +128,15 @@ def configure(root, tmp_path):
 
 @pytest.fixture
 def keep(tmp_path):
-    """Put a finished cell of given rows into a store and return its configuration."""
+    """Put finished cells of given rows into a store and return their configuration."""
 
-    from tests.stored_rows import COLUMN_OF
+    from tests.support.stored_rows import COLUMN_OF, store
 
-    def keep(method, rows, *overrides, checksum="a" * 64):
+    def keep(method, rows, *overrides, checksum="a" * 64, record=None):
         task = next(task for task, column in COLUMN_OF.items() if column in rows)
-        config = configuration([f"task={task}", f"method={method}", f"paths.results={tmp_path}", *overrides])
-        task_object = build("task", config["task"])
-        metrics = {name: statistic.value for name, statistic in task_object.statistics(rows).items()}
-        record = {"metrics": metrics, "samples": len(rows), "checkpoint_sha256": checksum}
-        Cell(config).write(rows, record)
+        results = f"paths.results={quoted(tmp_path)}"
+        config = configuration([f"task={task}", f"method={method}", results, *overrides])
+        store(config, rows, checksum, record=record)
         return config
 
     return keep

@@ -2,23 +2,42 @@
 
 import inspect
 import pkgutil
+import re
+from dataclasses import dataclass
+from functools import cache
 from itertools import product
+from typing import ClassVar
 
+import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 
 import bench  # noqa: F401
-from bench.config import CONF, DESCRIPTION, PROJECT, build, configuration, fingerprint, resolved
+from bench.catalogue import CONF, PROJECT, Catalogue
+from bench.config import (
+    DESCRIPTION,
+    build,
+    configuration,
+    fingerprint,
+    flatten,
+    method_section,
+    resolved,
+    swept,
+    with_metrics,
+)
 from bench.errors import BenchError
-from bench.store import flatten
-from bench.tasks import Perturbation, Segmentation, TokenF1
+from bench.models.preprocessing import ImageSettings
+from bench.tasks import Masking, MaskOverlap, RationaleOverlap
+from metrics import Metric, Statistic
 
 TASKS = ("perturbation", "segmentation", "token_f1")
 METHODS = ("gradcam", "lrp", "partial_lrp", "raw_attention", "rollout", "transformer_attribution")
 ALL_BLOCKS = ("transformer_attribution_all_blocks", "rollout_all_blocks")
 ABLATIONS = ("without_gradient", "last_block_only", "second_block_only")
 REFERENCES = ("random", "oracle")
+
+composed = cache(lambda *arguments: configuration(arguments))  # putting the files together takes longest
 
 
 def choices(group: str) -> list[str]:
@@ -30,32 +49,101 @@ def test_there_is_a_file_per_method():
     assert {*METHODS, *ALL_BLOCKS, *ABLATIONS, *REFERENCES, "custom"} == set(choices("method"))
 
 
-# Data and models depend on the suite and the task, what a method is on the protocol and the task.
-CELLS = [("paper", *choice, "rollout") for choice in product(choices("suite"), TASKS)]
-CELLS += [
-    (protocol, "embedded", task, method)
-    for protocol, task, method in product(choices("protocol"), TASKS, choices("method"))
-    if method != "custom"
-]
+def test_tasks_are_found_in_the_order_of_the_paper():
+    assert tuple(Catalogue().tables()) == TASKS
 
 
-@pytest.mark.parametrize(("protocol", "suite", "task", "method"), CELLS)
-def test_every_cell_composes_and_its_targets_take_its_arguments(protocol, suite, task, method):
-    config = configuration([f"suite={suite}", f"protocol={protocol}", f"task={task}", f"method={method}"])
+def takes_its_arguments(section: dict, left_out=frozenset(DESCRIPTION)) -> None:
+    """What a section names exists, and can be called with what else is in it."""
+    target = pkgutil.resolve_name(section["_target_"])
+    inspect.signature(target).bind(**{k: v for k, v in section.items() if k not in left_out})
+
+
+# Data and models depend on the suite and the task, what is measured on the protocol and the task.
+@pytest.mark.parametrize(
+    ("protocol", "suite", "task"),
+    [
+        *(("paper", *choice) for choice in product(choices("suite"), TASKS)),
+        *(("clean", "embedded", task) for task in TASKS),
+    ],
+)
+def test_every_cell_composes_and_its_targets_take_its_arguments(protocol, suite, task):
+    arguments = (f"suite={suite}", f"protocol={protocol}", f"task={task}")
+    config = composed(*arguments)
     assert config["task"]["name"] == task
-    for section in ("dataset", "model", "method", "task"):
-        target = pkgutil.resolve_name(config[section]["_target_"])
-        arguments = {k: v for k, v in config[section].items() if k not in DESCRIPTION}
-        inspect.signature(target).bind(**arguments)
+    for section in ("dataset", "model"):
+        takes_its_arguments(config[section])
+    takes_its_arguments(config["task"], {"_target_"})
+    for metric in config["task"]["metrics"].values():
+        takes_its_arguments(metric, {"_target_", "reads"})
+        for measurement in metric["reads"].values():
+            takes_its_arguments(measurement)
+    assert build("task", config["task"], {"_target_"}).built_metrics()
+    for method in (name for name in choices("method") if name != "custom"):
+        section = method_section(method, arguments)
+        assert section["name"] == method
+        takes_its_arguments(section)
 
 
-@pytest.mark.parametrize("group", ["dataset", "model", "method"])
-def test_every_choice_composes_by_name(group):
-    required = {"model/timm": ["model.architecture=x"], "model/transformers": ["model.path=x"]}
-    required["method/custom"] = ["method._target_=methods.LRP"]
-    for choice in choices(group):
-        extra = required.get(f"{group}/{choice}", [])
-        assert configuration([f"{group}={choice}", *extra])[group]["_target_"]
+@pytest.mark.parametrize(
+    ("group", "choice"),
+    [(group, choice) for group in ("dataset", "model", "method") for choice in choices(group)],
+)
+def test_every_choice_composes_by_name(group, choice):
+    required = {
+        "model/timm": ["model.architecture=x"],
+        "model/transformers": ["model.path=x"],
+        "model/transformers_image": ["model.path=x"],
+        "model/torch": ["model._target_=torch.nn.Identity"],
+        "method/custom": ["method._target_=methods.LRP"],
+    }
+    section = composed(f"{group}={choice}", *required.get(f"{group}/{choice}", []))[group]
+    assert section["_target_"]
+    assert section["name"]
+    if group == "method" and choice != "custom":
+        assert section == method_section(choice, [])  # which composes nothing
+
+
+@pytest.mark.parametrize("metric", choices("metric"))
+def test_every_metric_belongs_to_a_task_or_can_be_added_to_any(metric):
+    own = [task for task in TASKS if metric in composed("protocol=clean", f"task={task}")["task"]["metrics"]]
+    added = [] if own else [f"+metric={metric}"]
+    for task in own or TASKS:
+        config = composed("protocol=clean", f"task={task}", *added)
+        built = build("task", config["task"], {"_target_"}).built_metrics()[metric]
+        assert built.title == config["task"]["metrics"][metric]["title"]
+        assert built.range[0] < built.range[1]
+
+
+def test_metrics_are_added_by_name_and_by_their_class():
+    config = configuration(["task=segmentation", "+metric=class_similarity"])
+    metrics = config["task"]["metrics"]
+    assert list(metrics) == ["pixel_accuracy", "map", "miou", "class_similarity"]
+    assert with_metrics(["+metric=a,b", "limit=2"]) == [
+        *("+metric@task.metrics.a=a", "+metric@task.metrics.b=b", "limit=2")
+    ]
+    own = ["metric._target_=tests.test_config.Share", "metric.least=3", "metric.name=share"]
+    metrics = configuration(["task=segmentation", *own])["task"]["metrics"]
+    assert metrics["share"]["least"] == 3
+    assert list(metrics["share"]["reads"]) == ["mask_overlap"]
+    built = build("task", configuration(["task=segmentation", *own])["task"], {"_target_"}).built_metrics()
+    assert isinstance(built["share"], Share)
+    with pytest.raises(BenchError, match=r"metric\.least: name the metric itself"):
+        configuration(["task=segmentation", "metric.least=3"])
+    with pytest.raises(BenchError, match=r"metric\._target_=no\.Such cannot be imported"):
+        configuration(["task=segmentation", "metric._target_=no.Such"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share(Metric):
+    """A metric of one's own, for the test above."""
+
+    measurements: ClassVar = ("mask_overlap",)
+
+    least: int
+
+    def statistics(self, columns):
+        return {0: Statistic.mean(np.asarray(columns["correct"]) >= self.least)}
 
 
 def test_a_choice_beats_the_suites():
@@ -64,12 +152,10 @@ def test_a_choice_beats_the_suites():
     assert config["model"]["name"] == "vit_base_patch16_224"
 
 
-def swept(experiment: str, protocol: str) -> list[str]:
-    """The methods that an experiment sweeps over."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        overrides = [f"experiment={experiment}", f"protocol={protocol}", "method=lrp"]
-        cfg = compose("bench", overrides=overrides, return_hydra_config=True)
-    return cfg.hydra.sweeper.params.method.split(",")
+def methods_of(experiment: str, protocol: str) -> list[str]:
+    """The methods that an experiment sweeps over, each once."""
+    cells = swept(experiment, [f"protocol={protocol}"])
+    return list(dict.fromkeys(cell["method"]["name"] for cell in cells))
 
 
 @pytest.mark.parametrize(
@@ -77,23 +163,23 @@ def swept(experiment: str, protocol: str) -> list[str]:
     [("table1", {"random"}), ("table2", set(REFERENCES)), ("figure4", set(REFERENCES))],
 )
 def test_experiments_sweep_all_methods_between_floor_and_ceiling(experiment, references):
-    assert sorted(swept(experiment, "paper")) == sorted({*METHODS} | references)
+    assert sorted(methods_of(experiment, "paper")) == sorted({*METHODS} | references)
     added = {"transformer_attribution_all_blocks"} if experiment == "figure4" else {*ALL_BLOCKS}
-    assert sorted(swept(experiment, "clean")) == sorted({*METHODS} | references | added)
+    assert sorted(methods_of(experiment, "clean")) == sorted({*METHODS} | references | added)
 
 
 @pytest.mark.parametrize("protocol", choices("protocol"))
 def test_the_ablation_compares_the_whole_with_its_parts(protocol):
     compared = ["transformer_attribution", *ABLATIONS, "random"]
-    assert swept("ablation_perturbation", protocol) == compared
-    assert swept("ablation_segmentation", protocol) == [*compared, "oracle"]
+    assert methods_of("ablation_perturbation", protocol) == compared
+    assert methods_of("ablation_segmentation", protocol) == [*compared, "oracle"]
 
 
 def test_protocols_spell_out_the_same_settings():
     def keys(settings) -> set[str]:
-        return set(flatten(settings, "")) - {"name", "version"}
+        return set(flatten(settings)) - {"name", "version"}
 
-    settings = [configuration([f"protocol={name}"])["protocol"] for name in choices("protocol")]
+    settings = [composed(f"protocol={name}")["protocol"] for name in choices("protocol")]
     assert all(keys(other) == keys(settings[0]) for other in settings)
     assert len({s["name"] for s in settings}) == len(settings) == 2
     assert {s["name"] for s in settings} == set(choices("protocol"))
@@ -102,7 +188,7 @@ def test_protocols_spell_out_the_same_settings():
 
 def test_all_blocks_are_rolled_up_from_the_first():
     for method, task in product(ALL_BLOCKS, ("segmentation", "token_f1")):
-        config = configuration([f"task={task}", f"method={method}", "protocol=clean"])
+        config = composed(f"task={task}", f"method={method}", "protocol=clean")
         assert config["method"]["start_layer"] == 0
         assert config["method"]["name"] == method
 
@@ -116,7 +202,10 @@ def test_protocols_decide_how_methods_treat_images_and_text():
 
 def test_every_protocol_setting_is_reachable_by_name():
     config = configuration(["protocol.perturbation.fill=mean", "method=rollout", "method.start_layer=0"])
-    assert config["task"]["settings"]["fill"] == "mean"
+    (masking,) = (
+        m for _, m in build("task", config["task"], {"_target_"}).measurements() if m.name == "masking"
+    )
+    assert masking.fill == "mean"
     assert config["method"]["start_layer"] == 0
 
 
@@ -157,58 +246,44 @@ def test_what_cannot_be_built_is_named(choice, expected):
 
 
 IMAGES = {"size": 224, "resize": "squash", "interpolation": "bilinear"}
-PERTURBATION = {
-    "steps": [0, 0.5],
-    "fill": "black",
-    "blur_sigma": None,
-    "scores": {"hits": ["label"], "only_correct": False},
-}
-TOKEN_F1 = {
-    "k": [5],
-    "max_length": 512,
-    "word_score": "max",
-    "scores": {"rationale": ["document"], "only_correct": False},
-}
-
-
-def perturbation(**changed) -> Perturbation:
-    return Perturbation(PERTURBATION | changed, IMAGES)
 
 
 @pytest.mark.parametrize(
     ("make", "key"),
     [
-        (lambda: perturbation(steps=[0.1, 0.2]), "perturbation.steps"),
-        (lambda: perturbation(steps=[0, 0.5, 0.2]), "perturbation.steps"),
-        (lambda: perturbation(steps=[0, 1.1]), "perturbation.steps"),
-        (lambda: perturbation(fill="pink"), "perturbation.fill"),
-        (lambda: perturbation(fill="blur"), "perturbation.blur_sigma"),
-        (lambda: perturbation(scores={"hits": [], "only_correct": False}), "scores.hits"),
-        (lambda: perturbation(scores={"hits": ["target"], "only_correct": False}), "scores.hits"),
-        (lambda: perturbation(scores={"hits": ["label"], "only_correct": "yes"}), "scores.only_correct"),
-        (lambda: Segmentation({"threshold": "median"}, IMAGES), "segmentation.threshold"),
-        (lambda: Segmentation({"threshold": "mean"}, IMAGES | {"resize": "crop"}), "images.resize"),
-        (
-            lambda: Segmentation({"threshold": "mean"}, IMAGES | {"interpolation": "x"}),
-            "images.interpolation",
-        ),
-        (lambda: Segmentation({"threshold": "mean"}, IMAGES | {"resize": "model"}), "images.interpolation"),
-        (lambda: TokenF1(TOKEN_F1 | {"k": [0]}), "token_f1.k"),
-        (lambda: TokenF1(TOKEN_F1 | {"k": []}), "token_f1.k"),
-        (lambda: TokenF1(TOKEN_F1 | {"word_score": "sum"}), "token_f1.word_score"),
-        (
-            lambda: TokenF1(TOKEN_F1 | {"scores": {"rationale": ["half"], "only_correct": False}}),
-            "scores.rationale",
-        ),
-        (
-            lambda: TokenF1(TOKEN_F1 | {"scores": {"rationale": ["visible"], "only_correct": 2}}),
-            "scores.only_correct",
-        ),
+        (lambda: Masking(steps=[0.1, 0.2], fill="black"), "perturbation.steps"),
+        (lambda: Masking(steps=[0, 0.5, 0.2], fill="black"), "perturbation.steps"),
+        (lambda: Masking(steps=[0, 1.1], fill="black"), "perturbation.steps"),
+        (lambda: Masking(steps=[0, 0.5], fill="pink"), "perturbation.fill"),
+        (lambda: Masking(steps=[0, 0.5], fill="blur"), "perturbation.blur_sigma"),
+        (lambda: MaskOverlap("median"), "segmentation.threshold"),
+        (lambda: ImageSettings.of(IMAGES | {"resize": "crop"}), "images.resize"),
+        (lambda: ImageSettings.of(IMAGES | {"interpolation": "x"}), "images.interpolation"),
+        (lambda: ImageSettings.of(IMAGES | {"resize": "model"}), "images.interpolation"),
+        (lambda: RationaleOverlap(k=[0]), "token_f1.k"),
+        (lambda: RationaleOverlap(k=[]), "token_f1.k"),
+        (lambda: RationaleOverlap(k=[5], word_score="sum"), "token_f1.word_score"),
     ],
 )
 def test_settings_out_of_range_are_named(make, key):
     with pytest.raises(BenchError, match=key):
         make()
+
+
+@pytest.mark.parametrize(
+    ("task", "setting", "value"),
+    [
+        ("perturbation", "hits", "[]"),
+        ("perturbation", "hits", "[target]"),
+        ("perturbation", "only_correct", "often"),
+        ("token_f1", "rationale", "[half]"),
+        ("token_f1", "only_correct", "2"),
+    ],
+)
+def test_scores_out_of_range_are_named_also_where_only_tables_are_made(task, setting, value):
+    key = f"protocol.{task}.scores.{setting}"
+    with pytest.raises(BenchError, match=re.escape(key)):
+        configuration([f"task={task}", f"{key}={value}"])
 
 
 def test_the_fingerprint_changes_with_any_value_and_not_with_the_order():

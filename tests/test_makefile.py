@@ -1,5 +1,6 @@
 """What the targets of the Makefile run."""
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -21,7 +22,7 @@ def commands(*arguments: str) -> list[str]:
         text=True,
         check=True,
     )
-    return [line for line in done.stdout.splitlines() if "-m bench" in line]
+    return [line for line in done.stdout.splitlines() if " -m bench" in line or " -m tests." in line]
 
 
 EXPERIMENTS = sorted(file.stem for file in (ROOT / "conf" / "experiment").glob("*.yaml"))
@@ -51,3 +52,13 @@ def test_a_sweep_is_of_all_experiments_or_of_some_and_makes_no_tables():
     assert all("'model.options={a: b}' limit=3" in command for command in computed)
     assert not any("bench.tables" in command for command in ran)
     assert len(commands("sweep", "EXPERIMENTS=table1 figure4")) == 2
+
+
+@pytest.mark.parametrize(
+    ("target", "program"),
+    [("models", "tests.families"), ("speed", "tests.speed"), ("profile", "tests.speed.profile")],
+)
+def test_what_is_no_part_of_the_benchmark_runs_from_the_tests(target, program):
+    (ran,) = commands(target)
+    assert ran.split()[1:3] == ["-m", program]
+    assert importlib.util.find_spec(program) is not None

@@ -1,0 +1,127 @@
+"""Figures: what is drawn is what is stored, and every method can be told from the others."""
+
+import numpy as np
+import pytest
+
+from bench.catalogue import Catalogue
+from bench.config import configuration, quoted
+from bench.errors import BenchError
+from bench.figures.__main__ import main
+from bench.figures.panels import panels
+from bench.figures.style import look
+from bench.tables.select import select
+from bench.tables.statistics import numbers
+from metrics import auc
+from tests.support.stored_rows import SAMPLES, perturbation, segmentation, token_f1
+
+pytestmark = pytest.mark.numerical
+
+FACTS = Catalogue()
+
+
+def luminance(colour: str) -> float:
+    channels = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722))
+
+
+def contrast(one: str, other: str) -> float:
+    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def test_every_method_looks_different_and_stands_out_from_light_and_dark_pages():
+    kinds = {name: FACTS.method(name).kind for name in FACTS.names("method") if name != "custom"}
+    names = [*(name for name, kind in kinds.items() if kind != "ablation"), "mine", "yours"]
+    assert len(names) >= 12
+    looks = {name: look(name, FACTS, names) for name in names}
+    assert len({tuple(style.values()) for style in looks.values()}) == len(looks)
+    for style in looks.values():
+        assert contrast(style["color"], "#ffffff") >= 3
+        if style["color"] != "#000000":  # on a page this is the colour of the text
+            assert contrast(style["color"], "#14171c") >= 3
+
+
+def test_a_method_keeps_its_look_beside_others():
+    assert look("lrp", FACTS, ["lrp", "rollout"]) == look("lrp", FACTS, ["lrp", "mine"])
+
+
+def drawn(config):
+    """The data of the panels of what was measured, by the title of their metric."""
+    return {p.title.partition(",")[0]: p.data for p in panels(select(config)) if "published" not in p.title}
+
+
+def test_perturbation_curves_are_the_accuracy_at_each_step(keep):
+    rows = perturbation(0.7, 0.2)
+    keep("lrp", perturbation(), "explained=target")  # another class: not in the curves
+    config = keep("gradcam", rows)
+    curves = drawn(config)
+    assert set(curves) == {"Negative AUC", "Positive AUC"}
+    table = numbers(select(config)).query("method == 'gradcam'").set_index("metric")["value"]
+    for direction in ("negative", "positive"):
+        curve = curves[f"{direction.title()} AUC"]
+        assert set(curve["method"]) == {"gradcam"}
+        hits = np.stack(rows[f"{direction}_predictions"]) == 1
+        assert curve["value"].to_numpy() == pytest.approx(100 * hits.mean(axis=0))
+        assert list(curve["x"]) == pytest.approx(list(range(0, 100, 10)))
+        assert auc(curve["value"] / 100, curve["x"] / 100) == pytest.approx(table[f"{direction}_auc"])
+        half = 1.96 * 100 * np.sqrt(hits.mean(axis=0) * (1 - hits.mean(axis=0)) / SAMPLES)
+        assert (curve["high"] - curve["low"]).to_numpy() / 2 == pytest.approx(half, rel=0.25)
+
+
+def test_curves_of_only_correct_images(keep):
+    config = keep("rollout", perturbation(), "protocol.perturbation.scores.only_correct=true")
+    rows = perturbation().query("predicted == label")
+    curve = drawn(config)["Positive AUC"]["value"]
+    assert curve.to_numpy() == pytest.approx(100 * (np.stack(rows["positive_predictions"]) == 1).mean(axis=0))
+
+
+def test_figures_are_written_in_two_formats_and_again_to_the_byte(keep, tmp_path, capsys):
+    keep("lrp", perturbation(seed=1))
+    keep("rollout", perturbation())
+    where = f"paths.results={tmp_path}"
+    main([where])
+    assert "no figure of token_f1" in capsys.readouterr().err
+    files = sorted((tmp_path / "embedded" / "figures" / "paper").iterdir())
+    assert [file.name for file in files] == ["perturbation.pdf", "perturbation.svg"]
+    assert files[0].read_bytes().startswith(b"%PDF")
+    before = [file.read_bytes() for file in files]
+    main([where, "figure=perturbation"])
+    assert [file.read_bytes() for file in files] == before
+
+
+def test_a_figure_that_cannot_be_drawn_is_named(keep, tmp_path):
+    keep("rollout", segmentation())
+    with pytest.raises(BenchError, match="no figure of perturbation: there is no finished cell"):
+        main([f"paths.results={tmp_path}"])
+    with pytest.raises(BenchError, match="no figure of segmentation: none of its metrics sums up a curve"):
+        main([f"paths.results={tmp_path}", "figure=segmentation"])
+    keep("gradcam", perturbation(), "explained=target")
+    with pytest.raises(BenchError, match="explained=predicted"):
+        main([f"paths.results={tmp_path}", "figure=perturbation"])
+
+
+def test_token_f1_curves_are_those_of_the_table(keep):
+    config = keep("rollout", token_f1())
+    selection = select(config)
+    measured, published = panels(selection)
+    assert list(measured.data["x"]) == configuration(["task=token_f1"])["protocol"]["token_f1"]["k"]
+    assert measured.data["value"].is_monotonic_increasing
+    table = numbers(selection)
+    # With the table at hand the intervals are its own; else they are of fewer resamples.
+    for curve, tolerance in ((panels(selection, table)[0], 1e-9), (measured, 0.02)):
+        for name in ("value", "low", "high"):
+            assert curve.data[name].to_numpy() == pytest.approx(table[name].to_numpy(), rel=tolerance)
+    assert published.title.startswith("published: public re-run")
+    assert published.data["x"].nunique() == 16
+
+
+def test_figures_go_where_they_are_sent_and_results_may_be_read_only(keep, tmp_path, capsys):
+    keep("rollout", perturbation())
+    before = sorted(tmp_path.rglob("*"))
+    elsewhere = tmp_path.parent / f"{tmp_path.name} {{é'=,"
+    main([f"paths.results={quoted(tmp_path)}", "--output", str(elsewhere)])
+    assert sorted(tmp_path.rglob("*")) == before
+    written = sorted(elsewhere.rglob("*.svg"))
+    assert written == [elsewhere / "paper" / "perturbation.svg"]
+    assert str(written[0]) in capsys.readouterr().out

@@ -1,0 +1,144 @@
+"""What is done, running, failed and missing, and how long the rest will take."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from bench.runner.cell import run
+from bench.status import main, status
+from bench.store.files import claimed
+from tests.support.cells import cell_of
+from tests.support.tiny_images import OPTIONS
+
+EXPECTED = {  # of the experiments table2 and ablation_segmentation
+    *(
+        "transformer_attribution",
+        "raw_attention",
+        "rollout",
+        "gradcam",
+        "lrp",
+        "partial_lrp",
+        "random",
+        "oracle",
+    ),
+    *("without_gradient", "last_block_only", "second_block_only"),
+}
+
+
+@pytest.fixture
+def arguments(configure):
+    """The command line of the tiny cells of segmentation."""
+    config = configure("segmentation", "method=rollout")
+    return [
+        *("task=segmentation", "dataset=imagenet_segmentation", "model=timm", "batch_size=4", "device=cpu"),
+        *("model.architecture=vit_tiny_patch16_224", OPTIONS, "protocol.images.size=32"),
+        f"model.checkpoint={config['model']['checkpoint']}",
+        f"paths.data={config['paths']['data']}",
+        f"paths.results={config['paths']['results']}",
+    ]
+
+
+def by_method(lines, kind="mask_overlap"):
+    return {line.method: line for line in lines if line.kind == kind}
+
+
+def states(lines):
+    return {method: line.state for method, line in by_method(lines).items()}
+
+
+def test_states_and_counts(configure, arguments):
+    assert states(status(arguments)) == dict.fromkeys(EXPECTED, "missing")
+    run(configure("segmentation", "method=gradcam"))
+    lines = status(arguments)
+    assert states(lines) == dict.fromkeys(EXPECTED, "missing") | {"gradcam": "done"}
+    done = by_method(lines)["gradcam"]
+    assert (done.done, done.samples) == (4, 4)
+    assert done.per_second > 0
+    assert all(line.seconds_left > 0 for line in lines if line.state == "missing")
+    with pytest.raises(Exception, match="start_layer"):
+        run(configure("segmentation", "method=rollout", "method.start_layer=9"))
+    with pytest.raises(Exception, match="cuda:77"):
+        run(configure("segmentation", "method=raw_attention", "device=cuda:77"))
+    failed = by_method(status(arguments))["raw_attention"]
+    assert failed.state == "failed"
+    assert "cuda:77" in failed.note
+
+
+def test_a_cell_of_which_nothing_is_saved_yet_is_running_however_it_is_cut(configure, arguments):
+    cell = cell_of(configure("segmentation", "method=lrp"))
+    with claimed(cell.lock_file("3-of-4"), wait=False):
+        cell.announce("3-of-4")
+        assert states(status(arguments))["lrp"] == "running"
+    assert states(status(arguments))["lrp"] == "missing"
+
+
+def test_a_method_that_ignores_the_class_is_done_for_every_class(configure, arguments):
+    run(configure("segmentation", "method=rollout"))
+    assert states(status(arguments))["rollout"] == "done"
+    assert by_method(status(arguments))["rollout"].explained == "any"
+
+
+def test_the_command_prints_a_table_or_json(configure, arguments, capsys):
+    run(configure("segmentation", "method=gradcam"))
+    capsys.readouterr()
+    main(arguments)
+    printed = capsys.readouterr().out
+    assert "| done " in printed
+    assert f"{len(EXPECTED) - 1} missing, 1 done; left: " in printed
+    main([*arguments, "--json"])
+    assert {line["state"] for line in json.loads(capsys.readouterr().out)} == {"missing", "done"}
+
+
+def test_a_damaged_cell_is_not_done(configure, arguments):
+    config = configure("segmentation", "method=gradcam")
+    run(config)
+    file = cell_of(config).rows_file
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    assert by_method(status(arguments))["gradcam"].state == "damaged"
+
+
+def test_cells_of_an_older_format_are_named_and_stay(configure, arguments):
+    run(configure("segmentation", "method=gradcam"))
+    folder = cell_of(configure("segmentation", "method=gradcam")).record_file.parents[1] / "segmentation"
+    folder.mkdir()
+    old = folder / "digits--vit--lrp--predicted--12345678.json"
+    old.write_text(json.dumps({"conditions": {"format": 2}, "config": {}}))
+    suite = [a for a in arguments if a.startswith("paths.")]
+    older = [line for line in status(suite) if line.state == "older format, run again"]
+    assert [line.note for line in older] == [str(old)]
+    assert old.exists()
+
+
+def test_the_cells_of_a_suite_are_known_before_any_is_run(tmp_path):
+    command = [sys.executable, "-m", "bench.status", "--json", f"paths.results={tmp_path}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    lines = json.loads(done.stdout)
+    assert {line["kind"] for line in lines} == {"masking", "mask_overlap", "rationale_overlap"}
+    assert {line["state"] for line in lines} == {"missing"}
+    assert sum(line["kind"] == "masking" for line in lines) == 2 * 7 + 3
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_reader_that_has_seen_enough_makes_nothing_fail(configure, arguments):
+    run(configure("segmentation", "method=gradcam"))
+    command = [sys.executable, "-m", "bench.status", *arguments]
+    started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    started.stdout.close()  # as head does when it has its lines
+    assert started.wait(120) == 0, started.stderr.read()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="looks at times of access")
+def test_it_writes_nothing(configure, arguments):
+    config = configure("segmentation", "method=gradcam")
+    run(config)
+    root = cell_of(config).folder
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+    time.sleep(0.01)
+    main(arguments)
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
