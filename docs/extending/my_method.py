@@ -1,0 +1,26 @@
+"""A method of one's own: gradient × input at the place where tokens enter the model."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from methods.relevance import Tape
+
+
+@dataclass(frozen=True)
+class GradientTimesInput:
+    """The explained logit's gradient with respect to what enters the model, times that, summed over features.
+
+    Args:
+        absolute: take the magnitude of each sum.
+    """
+
+    absolute: bool = False
+
+    def __call__(self, forward, inputs, target: Tensor | None = None) -> Tensor:
+        """Returns (batch, height, width) for images, (batch, tokens) for texts."""
+        tape = Tape.record(forward, inputs)
+        (gradient,) = tape.gradient(target, [tape.entry])
+        product = (gradient * tape.entry).detach()
+        relevance = product.sum(dim=1 if product.ndim == 4 else -1)
+        return relevance.abs() if self.absolute else relevance
