@@ -157,6 +157,10 @@ def readers_may_die() -> Iterator[None]:
     except RuntimeError as e:
         if "DataLoader worker" not in str(e):
             raise
+        if isinstance(
+            e.__context__, SystemExit
+        ):  # who ends a job may signal its readers, too, before they listen
+            raise e.__context__ from None
         raise BenchError(
             f"num_workers: a process that reads samples died ({first_line(e)}), maybe for lack of memory; "
             "start again, with fewer of them or num_workers=0"

@@ -54,7 +54,7 @@ class Own:
         (["num_workers=-1"], r"num_workers=-1"),
         (
             ["method=lrp", "method.dtype=float31"],
-            r"dtype='float31': expected one of float64, float32",
+            r"dtype='float31': expected one of float64, mixed, float32",
         ),
         (["method=gradcam", "+method.prefix_tokens=2"], r"prefix_tokens=2: the model has 1"),
         (
