@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from bench.cli import say
 from bench.errors import BenchError, first_line
 from bench.runner.resources import Memory, is_out_of_memory
-from bench.runner.sweep import heed_parent_alone
+from bench.runner.sweep import heed_parent_alone, held_signals
 
 LOADED = 8  # samples that are read together if the batch size is to be found
 MOST = 1024
@@ -142,7 +142,9 @@ def loaded(
         worker_init_fn=heed_parent_alone,
         generator=torch.Generator().manual_seed(config["seed"]),
     )
-    for batch in loader:
+    with held_signals():  # the processes that read are born deaf to them, as is whatever they start at once
+        batches = iter(loader)
+    for batch in batches:
         for position, sample in batch:
             if isinstance(sample, BenchError):
                 on_bad_sample(position, sample)

@@ -87,6 +87,19 @@ def ended_by_signals() -> Iterator[None]:
             signal.signal(s, signal.SIG_DFL)
 
 
+@contextmanager
+def held_signals() -> Iterator[None]:
+    """Let signals that end a run wait for a moment; processes that are forked meanwhile do not take them."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def heed_parent_alone(_worker: int) -> None:
     """In a process that reads samples: let these signals end it only if they come from the run.
 
