@@ -92,3 +92,8 @@ def checksum(module: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def files_of_directory(path: str | Path) -> list[Path]:
+    """The files of a model's directory, in the order of their names; none where the path is a name on the hub."""
+    return sorted(file for file in Path(path).iterdir() if file.is_file()) if Path(path).is_dir() else []

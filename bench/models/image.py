@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bench.errors import BenchError, first_line
 from bench.hub import is_directory, reach_hub
 from bench.models.base import Batch, Maps, rounded
-from bench.models.checkpoint import check_finite, checksum, load_weights
+from bench.models.checkpoint import check_finite, checksum, files_of_directory, load_weights
 from bench.models.preprocessing import ImageSettings
 from methods.tape import Tape
 
@@ -280,7 +280,7 @@ class TransformersImageModel(ImageClassifier):
     @staticmethod
     def files(path: str | Path, **_: Any) -> list[Path]:
         """The local files that the model comes from; none if it is the hub's."""
-        return sorted(file for file in Path(path).iterdir() if file.is_file()) if Path(path).is_dir() else []
+        return files_of_directory(path)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits (batch, classes) of normalised images."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bench.errors import BenchError, first_line
 from bench.hub import is_directory
 from bench.models.base import Batch, Maps, as_mapping, rounded
-from bench.models.checkpoint import check_finite, checksum
+from bench.models.checkpoint import check_finite, checksum, files_of_directory
 
 CONTENT = "config.json, model.safetensors and a tokenizer"
 SYNONYMS = {"NEGATIVE": "NEG", "POSITIVE": "POS"}  # what models call the classes of data sets
@@ -82,7 +82,7 @@ class TextModel:
     @staticmethod
     def files(path: str | Path, **_: Any) -> list[Path]:
         """The local files that the model comes from; none if it is the hub's."""
-        return sorted(file for file in Path(path).iterdir() if file.is_file()) if Path(path).is_dir() else []
+        return files_of_directory(path)
 
     def check(self, settings: Mapping[str, Any]) -> None:
         """Raises BenchError if the documents are to be longer than what the model takes."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.catalogue import base_name, catalogue_of
+from bench.catalogue import catalogue_of
 from bench.config import build, configuration, method_of, quoted
 from bench.errors import BenchError
 from bench.store.blocks import Work, merge, unfinished
@@ -392,4 +392,4 @@ def is_standard(config: Mapping[str, Any]) -> bool:
     return all(same) and conditions[0] == conditions[1]
 
 
-__all__ = ["Scored", "Selection", "base_name", "is_standard", "select", "so_far"]
+__all__ = ["Scored", "Selection", "is_standard", "select", "so_far"]
