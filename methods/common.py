@@ -3,11 +3,27 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from methods.relevance import Inputs, RefusedError, Tape
+
+
+class Passes(NamedTuple):
+    """What one map of one sample costs, in passes of the whole model.
+
+    A method that costs more than one pass of each kind says so in ``passes(tokens, blocks) -> Passes``, for a
+    sample of so many tokens and a model of so many blocks.
+
+    Attributes:
+        forward: forward passes.
+        backward: backward passes, each from the logit to the input.
+    """
+
+    forward: float
+    backward: float
 
 
 def roll_up(maps: Sequence[Tensor], row: Tensor, normalise_rows: bool) -> Tensor:
