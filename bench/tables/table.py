@@ -220,7 +220,7 @@ def _notes(part: Part) -> list[str]:
     notes = []
     for one in part.selection.scored:
         texts = list(
-            dict.fromkeys(t for result in one.own for t in warnings(result.record.get("sanity", {})))
+            dict.fromkeys(t for result in one.own for t in warnings(result.record.get("checks", {})))
         )
         if texts:
             notes.append(f"**Warning** for {one.name} ({one.explained}): {'; '.join(texts)}.")
