@@ -5,6 +5,7 @@ columns of those per-sample numbers, so that it can be recomputed from stored ro
 """
 
 from metrics.bootstrap import Statistic, bootstrap, holm, interval, paired_p_value
+from metrics.intervals import intervals, wilson
 from metrics.maps import minmax, upsample
 from metrics.metric import Columns, Curve, Metric
 from metrics.perturbation import PerturbationAUC, accuracy_curve, auc, removed
@@ -54,6 +55,7 @@ __all__ = [
     "foreground",
     "holm",
     "interval",
+    "intervals",
     "mean_average_precision",
     "minmax",
     "miou",
@@ -69,4 +71,5 @@ __all__ = [
     "token_f1",
     "top_k",
     "upsample",
+    "wilson",
 ]

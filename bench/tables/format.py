@@ -8,6 +8,7 @@ import pandas as pd
 from bench.catalogue import Catalogue, base_name
 from bench.tables.statistics import COLUMN
 from metrics import Metric
+from metrics.intervals import FEW
 
 LEVEL = 0.05
 ARROWS = {True: "↑", False: "↓", None: ""}
@@ -140,16 +141,17 @@ def _entries(rows: pd.DataFrame, metric: Metric, decimals: int, facts: Catalogue
     top = None if best is None else f"{best:.{decimals}f}"
     entries = {}
     for r in rows.itertuples(index=False):
-        is_best = facts.method(base_name(r.method)).competes and f"{r.value:.{decimals}f}" == top
-        entries[r.method] = Entry(
-            r.value, (r.low, r.high), best=is_best, tied=not is_best and bool(r.p_value > LEVEL)
-        )
+        competes = facts.method(base_name(r.method)).competes and r.samples >= FEW
+        is_best = competes and f"{r.value:.{decimals}f}" == top
+        tied = top is not None and not is_best and bool(r.p_value > LEVEL)
+        entries[r.method] = Entry(r.value, (r.low, r.high), best=is_best, tied=tied)
     return entries
 
 
 def _best(rows: pd.DataFrame, metric: Metric, facts: Catalogue) -> float | None:
-    """The best value of the methods that compete; None if nobody can be the best."""
-    values = rows["value"][[facts.method(base_name(label)).competes for label in rows["method"]]].dropna()
+    """The best value of the methods that compete, on enough samples; None if nobody can be the best."""
+    competes = rows["method"].map(lambda label: facts.method(base_name(label)).competes)
+    values = rows["value"][competes & (rows["samples"] >= FEW)].dropna()
     if metric.higher_is_better is None or not len(values):
         return None
     return values.max() if metric.higher_is_better else values.min()

@@ -10,7 +10,8 @@ from bench.catalogue import catalogue_of
 from bench.config import flatten
 from bench.errors import BenchError
 from bench.tables.select import Scored, Selection
-from metrics import Metric, bootstrap, holm, interval, paired_p_value
+from metrics import Metric, bootstrap, holm, intervals, paired_p_value
+from metrics.intervals import FEW
 
 COLUMN = ["metric", "explained", "k"]  # what, besides the method, a number depends on
 RESAMPLES = 10_000
@@ -21,12 +22,13 @@ def numbers(selection: Selection) -> pd.DataFrame:
     """Every metric of every method, one per row, in the order of the methods.
 
     Columns: method (its label), method_settings, metric, explained, k (0 where there is none), value, low and high
-    (95 % bootstrap interval over samples), p_value (two-sided paired bootstrap against the best method of the same
-    metric, Holm-corrected within it; 1 for the best itself), samples (those on which the metric is defined). A
-    metric that is defined on no sample of a method has the value NaN; one whose measurements a method lacks has no
-    row.
+    (95 % interval over samples, :func:`metrics.intervals`), interval (how that was made), p_value (two-sided paired
+    bootstrap against the best method of the same metric, Holm-corrected within it; 1 for the best itself), samples
+    (those on which the metric is defined). A metric that is defined on no sample of a method has the value NaN; one
+    whose measurements a method lacks has no row.
 
-    Floor and ceiling are never the best; the ceiling, which explains no model, is not tested either.
+    Floor and ceiling are never the best, nor is a number of fewer than 30 samples where others have more; the
+    ceiling, which explains no model, is not tested either.
 
     Raises:
         BenchError: if no sample is scored.
@@ -58,21 +60,22 @@ def numbers(selection: Selection) -> pd.DataFrame:
     with np.errstate(invalid="ignore", divide="ignore"):  # resamples without a sample on which it is defined
         chosen = [statistics[i] for i in defined]
         resampled[defined] = bootstrap(chosen, RESAMPLES, seed=selection.config["seed"])
-    low, high = interval(resampled)
+        low, high, kinds = intervals(statistics, RESAMPLES, selection.config["seed"], resampled=resampled)
     values = [statistic.value if statistic.count else np.nan for statistic in statistics]
-    table = pd.DataFrame(entries).assign(value=values, low=low, high=high)
+    samples = [statistic.count for statistic in statistics]
+    table = pd.DataFrame(entries).assign(value=values, low=low, high=high, interval=kinds, samples=samples)
     p_values = np.full(len(table), np.nan)
     for (metric, *_), column in table.groupby(COLUMN, sort=False):
         p_values[column.index] = _p_values(column, metrics[metric], resampled)
-    samples = [statistic.count for statistic in statistics]
-    return table.assign(p_value=p_values, samples=samples).drop(columns="kind")
+    return table.assign(p_value=p_values).drop(columns="kind")
 
 
 def _p_values(column: pd.DataFrame, metric: Metric, resampled: np.ndarray) -> np.ndarray:
     """The p-value of each row of a column of the table."""
     found = pd.Series(np.nan, index=column.index)  # of a metric that is not defined
     column = column[column["value"].notna()]
-    competing = column.loc[~column["kind"].isin(["floor", CEILING]), "value"]
+    competing = column.loc[~column["kind"].isin(["floor", CEILING])]
+    competing = competing["value"].where(competing["samples"] >= FEW).dropna()
     if metric.higher_is_better is None or not len(competing):
         return found.to_numpy()
     best = competing.idxmax() if metric.higher_is_better else competing.idxmin()

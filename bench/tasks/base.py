@@ -230,7 +230,7 @@ class Task:
                 statistics = metric.statistics(columns)
             except (KeyError, ValueError) as e:
                 raise BenchError(f"metric {name}: it cannot read the columns {sorted(columns)}: {e!r}") from e
-            found |= {(name, k): statistic for k, statistic in statistics.items()}
+            found |= {(name, k): statistic.bounded(*metric.range) for k, statistic in statistics.items()}
         return found
 
     def summary(self, tables: Mapping[str, pd.DataFrame]) -> dict[str, float]:
