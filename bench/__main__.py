@@ -25,7 +25,7 @@ def main(cfg: DictConfig) -> dict[str, float] | None:
         # joblib's own way to start processes, in which those that load data cannot be started.
         multiprocessing.set_start_method(None, force=True)
     try:
-        return run(resolved(cfg))
+        return run(resolved(cfg, HydraConfig.get().overrides.task))
     except BenchError as e:
         _say(e)
         if not sweep.current():

@@ -16,11 +16,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bench.catalogue import CONF, PROJECT, Catalogue
 from bench.errors import BenchError
+from bench.titles import retitled
 
 CONFIG_DIR = ("--config-dir", "-cd")  # options of hydra that name a folder of the user's own choices
 FOREIGN_MAPS = "bench.runner.foreign.ForeignMaps"
 # Keys that describe a choice to the runner and to readers; all others are arguments of its _target_.
-DESCRIPTION = {"_target_", "name", "title", "limit", "kind", "order"}
+DESCRIPTION = {"_target_", "name", "title", "retitled", "limit", "kind", "order"}
 
 
 def _one_of(value: str, chosen: Any, key: str, *known: str) -> bool:
@@ -132,8 +133,14 @@ def _said_by_a_resolver(error: BaseException | None) -> BenchError | None:
     return error
 
 
-def resolved(cfg: DictConfig) -> dict[str, Any]:
+def resolved(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """The configuration of a cell as plain data.
+
+    Data set and model have the title of what is read, and under ``retitled`` the settings, if any, that make it
+    another than that of their file.
+
+    Args:
+        overrides: of the command line that it was composed of.
 
     Raises:
         BenchError: naming a key that has no value yet.
@@ -146,6 +153,11 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
         choice = cell[section]
         choice["name"] = str(choice.get("name") or choice["_target_"].rpartition(".")[2])
         choice["title"] = str(choice.get("title") or choice["name"])
+    for section in ("model", "dataset"):
+        raw = OmegaConf.to_container(cfg[section], resolve=False)
+        title, changed = retitled(section, cell[section], raw, overrides)
+        if changed:
+            cell[section] |= {"title": title, "retitled": changed}
     cell["task"].setdefault("table", {})
     cell["task"]["metrics"] = _metrics(cell["task"].get("metrics") or {})
     return cell
@@ -256,9 +268,10 @@ def configuration(arguments: Sequence[str]) -> dict[str, Any]:
     """
     cfg = composed(arguments)
     own = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
-    return resolved(own) | {
+    overrides = overrides_of(arguments)
+    return resolved(own, overrides) | {
         "config_dirs": [str(folder) for folder in config_dirs(arguments)],
-        "overrides": overrides_of(arguments),
+        "overrides": overrides,
     }
 
 

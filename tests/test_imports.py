@@ -15,7 +15,7 @@ ALLOWED = {"methods": {"methods", "torch"}, "metrics": {"metrics", "torch", "num
 # Each part of bench imports those of the groups before its own, and nothing of the others in its group.
 LAYERS = (
     {"_torchvision_guard", "errors"},
-    {"catalogue", "cli", "hub"},
+    {"catalogue", "cli", "hub", "titles"},
     {"config", "store.files"},
     {"data", "embedded"},
     {"models"},

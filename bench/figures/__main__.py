@@ -3,7 +3,8 @@
 Draws what the metrics of a task sum up, such as accuracy over the share of pixels masked or token F1 over k,
 each with 95 % intervals, and beside it the published curve where there is one. Takes the same overrides as
 ``python -m bench``. The files are ``results/<suite>/figures/<protocol>/<figure>.svg`` and ``.pdf``, or with
-``--output FOLDER`` lie below that folder.
+``--output FOLDER`` lie below that folder. A figure under other conditions than the suite's own, such as
+``limit=8``, says so and has a name of its own, as a table does.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from bench.errors import BenchError
 from bench.figures.panels import has_curves, panels
 from bench.figures.style import figure_of, save
 from bench.store.files import writing
+from bench.tables.conditions import OTHER_CONDITIONS, file_name, is_standard, samples_of
 from bench.tables.select import select
 from bench.tables.statistics import numbers, protocol_label
 
@@ -31,12 +33,14 @@ def write(config: Mapping[str, Any], output: str | None = None) -> list[Path]:
         BenchError: if there are none, or the folder cannot be written to.
     """
     name, suite, protocol = (config[key]["name"] for key in ("task", "suite", "protocol"))
-    title = f"{config['suite']['title']} · protocol {protocol_label(config)}"
     selection = select(config)
+    title = f"{config['suite']['title']} · protocol {protocol_label(config)} · {samples_of(selection)}"
+    if not is_standard(selection):
+        title += f"\n{OTHER_CONDITIONS}"
     figure = figure_of(panels(selection, numbers(selection)), title, catalogue_of(config))
     own = Path(config["paths"]["results"]) / suite / "figures"
     folder = (Path(output) if output else own) / protocol
-    files = [folder / f"{name}.{suffix}" for suffix in ("svg", "pdf")]
+    files = [folder / f"{file_name(name, [selection])}.{suffix}" for suffix in ("svg", "pdf")]
     with writing(folder, "--output"):
         for file in files:
             save(figure, file)

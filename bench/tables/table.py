@@ -8,28 +8,35 @@ from typing import Any
 import pandas as pd
 
 from bench.catalogue import Catalogue, base_name, catalogue_of
-from bench.config import fingerprint, flatten
+from bench.config import flatten
 from bench.errors import BenchError
 from bench.runner.records import warnings
 from bench.store.files import replace_file, writing
+from bench.tables.conditions import OTHER_CONDITIONS, file_name, is_standard, samples_of, title_read
 from bench.tables.format import Column, columns_of, latex, shown
 from bench.tables.published import PROTOCOL, SOURCES, published
-from bench.tables.select import Selection, is_standard, select
+from bench.tables.select import Selection, select
 from bench.tables.statistics import RESAMPLES, numbers, protocol_label, protocol_of
-from metrics import Metric
+from metrics import Metric, wilson
+from metrics.intervals import BOOTSTRAP, FEW, WIDENED, WILSON
 
 ABLATION = "ablation"
 ABLATED = "transformer_attribution"  # the method whose parts the ablation is of
 TASKS_OF_ABLATION = ("perturbation", "segmentation")
-OTHER_CONDITIONS = (
-    "Not the suite's own choice of model, data or settings: the caption says what was measured."
-)
 PARTIAL = "**Partial**: not all cells are finished; the numbers are of the samples that all of them have."
-LEGEND = (
-    "In brackets the 95 % interval over samples ({resamples:,} bootstrap resamples). **Bold**: the best; ≈: "
-    "not significantly different from the best at 5 % (paired bootstrap, Holm-corrected within the column). "
-    "{references}."
+INTERVALS = {
+    BOOTSTRAP: "of the percentiles of {resamples:,} bootstrap resamples",
+    WIDENED: (
+        "where these have no width or there are fewer than {few} samples, of as many resamples of the samples and one "
+        "pseudo-sample at each end of the range"
+    ),
+    WILSON: "of proportions Wilson's",
+}
+BOLD = (
+    "**Bold**: the best; ≈: not significantly different from the best at 5 % (paired bootstrap, Holm-corrected within "
+    "the column)."
 )
+FEW_SAMPLES = "No number of fewer than {few} samples is bold."
 
 
 @dataclass(frozen=True)
@@ -167,7 +174,7 @@ def table_of(name: str, parts: Sequence[Part]) -> Table:
     config, suite = parts[0].config, parts[0].config["suite"]
     facts, protocol = catalogue_of(config), config["protocol"]["name"]
     metrics = {metric: built for part in parts for metric, built in part.metrics.items()}
-    standard = all(is_standard(part.config) for part in parts)
+    standard = all(is_standard(part.selection) for part in parts)
     measured = pd.concat([part.measured for part in parts], ignore_index=True)
     data = pd.concat([_data(part) for part in parts], ignore_index=True)
     made = f"Made by `make {_target(name, config)} SUITE={suite['name']} PROTOCOL={protocol}`."
@@ -186,12 +193,10 @@ def table_of(name: str, parts: Sequence[Part]) -> Table:
         # What a person wrote about this table is kept apart, so that making it again does not lose it.
         footnotes.append((folder / f"{name}.md").read_text(encoding="utf-8").strip())
     footnotes += [note for part in parts for note in _notes(part)]
-    partial = any(part.selection.is_partial for part in parts)
-    if partial:
+    if any(part.selection.is_partial for part in parts):
         footnotes.insert(0, PARTIAL)
-    label = name if standard else f"{name}--{fingerprint([_conditions(part.config) for part in parts])}"
     return Table(
-        name=f"{label}--partial" if partial else label,
+        name=file_name(name, [part.selection for part in parts]),
         protocol=protocol,
         parts=parts,
         data=data,
@@ -204,15 +209,6 @@ def table_of(name: str, parts: Sequence[Part]) -> Table:
 
 def _target(name: str, config: Mapping[str, Any]) -> str:
     return ABLATION if name == ABLATION else config["task"]["table"].get("make", "tables")
-
-
-def _conditions(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a table's name tells apart: everything that is chosen but the method, by settings and names."""
-    kept = {key: config[key] for key in ("limit", "seed")}
-    kept["task"] = {key: config["task"][key] for key in ("name", "inputs", "metrics")}
-    for key in ("dataset", "model"):
-        kept[key] = {k: v for k, v in config[key].items() if k not in ("path", "checkpoint", "title")}
-    return kept
 
 
 def _notes(part: Part) -> list[str]:
@@ -331,9 +327,14 @@ def _legend(measured: pd.DataFrame, facts: Catalogue) -> str:
         "ceiling": "*{}* the annotation itself as the map, the ceiling",
     }
     references = " and ".join(text.format(kinds[kind]) for kind, text in meanings.items() if kind in kinds)
-    return LEGEND.format(
-        resamples=RESAMPLES, references=references or "There is no random map in it yet (method=random)"
+    used = set(measured["interval"])
+    kinds = "; ".join(
+        text.format(resamples=RESAMPLES, few=FEW) for kind, text in INTERVALS.items() if kind in used
     )
+    sentences = [f"In brackets the 95 % interval over samples: {kinds}."]
+    sentences += [BOLD] if (measured["samples"] >= FEW).any() else []
+    sentences += [FEW_SAMPLES.format(few=FEW)] if (measured["samples"] < FEW).any() else []
+    return " ".join([*sentences, f"{references or 'There is no random map in it yet (method=random)'}."])
 
 
 def _settings(config: Mapping[str, Any]) -> str:
@@ -350,18 +351,27 @@ def _caption(name: str, parts: Sequence[Part]) -> str:
         config, accuracy = part.config, _accuracy(part)
         sentences.append(
             (f"{config['task']['title']}: " if len(parts) > 1 else "")
-            + f"{config['model']['title']} on {config['dataset']['title']}; "
-            f"{part.measured['samples'].max()} samples"
-            + (f", accuracy of the model {accuracy:.1f} %" if accuracy is not None else "")
+            + f"{title_read(part.selection, 'model')} on {title_read(part.selection, 'dataset')}; "
+            + _samples(part)
+            + (f", accuracy of the model {accuracy}" if accuracy is not None else "")
             + f"; explained: {' and '.join(part.measured['explained'].unique())} class"
             + f"; {_settings(config)}."
         )
     return " ".join(sentences)
 
 
-def _accuracy(part: Part) -> float | None:
-    """How many samples the model classifies correctly, in per cent; None where that is not known."""
+def _samples(part: Part) -> str:
+    scored, every = part.measured["samples"].max(), len(part.selection.results[0].ids())
+    return samples_of(part.selection) + (f", of which {scored} are scored" if scored < every else "")
+
+
+def _accuracy(part: Part) -> str | None:
+    """How many samples the model classifies correctly, in per cent with an interval; None where it is not known."""
     if part.selection.predictions is None:
         return None
     rows = part.selection.predictions.rows
-    return None if rows["label"].isna().any() else 100 * float((rows["label"] == rows["predicted"]).mean())
+    if rows["label"].isna().any():
+        return None
+    share = float((rows["label"] == rows["predicted"]).mean())
+    low, high = wilson(share, len(rows))
+    return f"{100 * share:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
