@@ -29,4 +29,5 @@ def in_words(config: Mapping[str, Any], task: Task, tables: Mapping[str, pd.Data
         else:
             numbers.append(f"{label} undefined")
     samples = len(next(iter(tables.values())))
-    return f"{config['dataset']['title']}, {samples} samples, protocol {config['protocol']['name']}: {', '.join(numbers)}"
+    of = f"{config['dataset']['title']}, {samples} samples, protocol {config['protocol']['name']}"
+    return f"{of}: {', '.join(numbers)}"

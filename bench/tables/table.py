@@ -33,8 +33,8 @@ INTERVALS = {
     WILSON: "of proportions Wilson's",
 }
 BOLD = (
-    "**Bold**: the best; ≈: not significantly different from the best at 5 % (paired bootstrap, Holm-corrected within "
-    "the column)."
+    "**Bold**: the best; ≈: not told apart from the best at 5 % (paired bootstrap of all pairs in the column at once, "
+    "Romano–Wolf)."
 )
 FEW_SAMPLES = "No number of fewer than {few} samples is bold."
 
