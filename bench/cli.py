@@ -37,9 +37,10 @@ def show(markdown: str) -> None:
         tell(markdown)
         return
     from rich.console import Console
-    from rich.markdown import Markdown
 
-    Console().print(Markdown(markdown))
+    from bench.terminal import draw  # rich takes its time to import
+
+    draw(markdown, Console())
 
 
 @contextmanager

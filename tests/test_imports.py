@@ -14,9 +14,10 @@ PACKAGES = ("bench", "methods", "metrics")
 ALLOWED = {"methods": {"methods", "torch"}, "metrics": {"metrics", "torch", "numpy"}}
 # Each part of bench imports those of the groups before its own, and nothing of the others in its group.
 LAYERS = (
-    {"_torchvision_guard", "errors"},
+    {"_torchvision_guard", "errors", "terminal"},
     {"catalogue", "cli", "hub", "titles"},
-    {"config", "store.files"},
+    {"suggestions"},
+    {"config", "store.files", "usage"},
     {"data", "embedded"},
     {"models"},
     {"tasks", "store"},

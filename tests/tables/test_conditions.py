@@ -88,7 +88,7 @@ def test_a_figure_under_other_conditions_says_so_and_replaces_no_other(keep, tmp
 
 
 def test_a_figure_tells_how_many_samples_it_is_of_and_which_settings_changed(keep, monkeypatch):
-    from bench.figures import __main__ as program
+    from bench.figures import program
 
     titles = []
     monkeypatch.setattr(program, "figure_of", lambda panels, title, facts: titles.append(title))
