@@ -10,8 +10,14 @@ rises when its maps change by more than rounding.
 """
 
 from methods.gradcam import GradCAM
+from methods.kernel_shap import KernelSHAP
+from methods.leave_one_out import LeaveOneOut
+from methods.lime import LIME
 from methods.lrp import LRP
+from methods.occlusion import Occlusion
 from methods.partial_lrp import PartialLRP
+from methods.partition_shap import PartitionSHAP
+from methods.players import Patches, Segments, Words
 from methods.random_map import RandomMap
 from methods.raw_attention import RawAttention
 from methods.relevance import (
@@ -29,21 +35,29 @@ from methods.transformer_attribution import TransformerAttribution
 from methods.verify import Verification, verify
 
 __all__ = [
+    "LIME",
     "LRP",
     "OLDER",
     "PROPOSED",
     "GradCAM",
+    "KernelSHAP",
+    "LeaveOneOut",
     "NoAttentionError",
     "NoRuleError",
+    "Occlusion",
     "PartialLRP",
+    "PartitionSHAP",
+    "Patches",
     "RandomMap",
     "RawAttention",
     "RefusedError",
     "Rollout",
     "RuleSet",
+    "Segments",
     "Tape",
     "TransformerAttribution",
     "Verification",
+    "Words",
     "register_rule",
     "verify",
 ]
