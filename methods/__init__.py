@@ -9,6 +9,9 @@ target says ``class_specific = False``, so that one run serves every target. Eac
 rises when its maps change by more than rounding.
 """
 
+from methods.beyond_intuition import BeyondIntuition, TransitionAttention
+from methods.gae import GAE
+from methods.grad_sam import GradSAM
 from methods.gradcam import GradCAM
 from methods.lrp import LRP
 from methods.partial_lrp import PartialLRP
@@ -24,15 +27,20 @@ from methods.relevance import (
     Tape,
     register_rule,
 )
+from methods.rise import RISE
 from methods.rollout import Rollout
 from methods.transformer_attribution import TransformerAttribution
 from methods.verify import Verification, verify
 
 __all__ = [
+    "GAE",
     "LRP",
     "OLDER",
     "PROPOSED",
+    "RISE",
+    "BeyondIntuition",
     "GradCAM",
+    "GradSAM",
     "NoAttentionError",
     "NoRuleError",
     "PartialLRP",
@@ -43,6 +51,7 @@ __all__ = [
     "RuleSet",
     "Tape",
     "TransformerAttribution",
+    "TransitionAttention",
     "Verification",
     "register_rule",
     "verify",
