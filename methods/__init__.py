@@ -13,6 +13,8 @@ from methods.beyond_intuition import BeyondIntuition, TransitionAttention
 from methods.gae import GAE
 from methods.grad_sam import GradSAM
 from methods.gradcam import GradCAM
+from methods.gradients import Gradient, InputXGradient
+from methods.integrated_gradients import DifferenceXGradient, ExpectedGradients, IntegratedGradients
 from methods.lrp import LRP
 from methods.partial_lrp import PartialLRP
 from methods.random_map import RandomMap
@@ -29,6 +31,7 @@ from methods.relevance import (
 )
 from methods.rise import RISE
 from methods.rollout import Rollout
+from methods.smoothgrad import SmoothGrad
 from methods.transformer_attribution import TransformerAttribution
 from methods.verify import Verification, verify
 
@@ -39,8 +42,13 @@ __all__ = [
     "PROPOSED",
     "RISE",
     "BeyondIntuition",
+    "DifferenceXGradient",
+    "ExpectedGradients",
     "GradCAM",
     "GradSAM",
+    "Gradient",
+    "InputXGradient",
+    "IntegratedGradients",
     "NoAttentionError",
     "NoRuleError",
     "PartialLRP",
@@ -49,6 +57,7 @@ __all__ = [
     "RefusedError",
     "Rollout",
     "RuleSet",
+    "SmoothGrad",
     "Tape",
     "TransformerAttribution",
     "TransitionAttention",

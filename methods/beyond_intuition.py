@@ -37,7 +37,7 @@ import torch
 from torch import Tensor
 
 from methods.common import Passes, blocks, each_class, for_each_class, roll_up
-from methods.perturbed import pixels_of
+from methods.places import pixels_of
 from methods.relevance import Forward, Inputs, Tape
 
 

@@ -25,7 +25,8 @@ import torch
 from torch import Tensor
 
 from methods.common import Passes, each_class
-from methods.perturbed import pixels_of, predicted, probabilities
+from methods.perturbed import predicted, probabilities
+from methods.places import pixels_of
 from methods.relevance import Forward, Inputs
 
 
