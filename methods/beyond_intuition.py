@@ -34,6 +34,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from methods.common import Passes, blocks, each_class, for_each_class, roll_up
@@ -133,7 +134,12 @@ class BeyondIntuition:
         return _roll_up_all(maps)
 
     def _by_tokens(self, tape: Tape, start: int, _: Tensor | None) -> Tensor:
-        raise NotImplementedError
+        maps = []
+        for block in tape.blocks[-len(blocks(tape, start)) :]:
+            handed_on = F.linear(block.values.detach().transpose(1, 2).flatten(2), block.projection.weight)
+            size = handed_on.norm(dim=-1) / block.input.detach().norm(dim=-1)
+            maps.append(block.attention.detach().mean(dim=1) * size[:, None])
+        return _roll_up_all(maps).abs()
 
 
 def _feedback(

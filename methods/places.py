@@ -62,6 +62,22 @@ def pixels_of(inputs: Inputs, method: object) -> Tensor:
     )
 
 
+def grid_of(height: int, width: int, patches: int) -> tuple[int, int]:
+    """The rows and columns of so many square patches of an image.
+
+    Raises:
+        RefusedError: if they do not tile it.
+    """
+    size = isqrt(height * width // patches) if patches > 0 else 0
+    rows, columns = (height // size, width // size) if size else (0, 0)
+    if not size or (rows * size, columns * size) != (height, width) or rows * columns != patches:
+        raise RefusedError(
+            f"{patches} patches do not tile an image of {height} × {width} pixels as squares: set prefix_tokens "
+            "to how many leading tokens are no patches; or choose a method that needs no grid"
+        )
+    return rows, columns
+
+
 def patch_sums(maps: Tensor, tokens: int, prefix_tokens: int) -> Tensor:
     """A map of pixels summed over each patch: (batch, height, width) to (batch, tokens), 0 at the prefix.
 
@@ -71,18 +87,12 @@ def patch_sums(maps: Tensor, tokens: int, prefix_tokens: int) -> Tensor:
         prefix_tokens: how many leading tokens are no patches.
 
     Raises:
-        RefusedError: if so many square patches do not fill the image.
+        RefusedError: if so many square patches do not tile the image.
     """
     height, width = maps.shape[-2:]
-    count = tokens - prefix_tokens
-    size = isqrt(height * width // count) if count > 0 else 0
-    if not size or height % size or width % size or (height // size) * (width // size) != count:
-        raise RefusedError(
-            f"{count} patches ({tokens} tokens, of which {prefix_tokens} lead them) do not tile an image of "
-            f"{height} × {width} pixels as squares: set prefix_tokens, or read the map at the pixels"
-        )
-    sums = maps.unflatten(-1, (-1, size)).unflatten(-3, (-1, size)).sum(dim=(-3, -1)).flatten(-2)
-    return torch.nn.functional.pad(sums, (prefix_tokens, 0))
+    rows, columns = grid_of(height, width, tokens - prefix_tokens)
+    patches = maps.unflatten(-1, (columns, width // columns)).unflatten(-3, (rows, height // rows))
+    return torch.nn.functional.pad(patches.sum(dim=(-3, -1)).flatten(-2), (prefix_tokens, 0))
 
 
 class Place:
