@@ -85,29 +85,29 @@ class BeyondIntuition:
     """Attention rolled up with its heads or its tokens weighed, times the last block's integrated gradient.
 
     Args:
-        kind: ``head`` weighs heads by the size of Aᵀ∇A; ``token`` weighs tokens by the norm of what they hand
+        by: ``head`` weighs heads by the size of Aᵀ∇A; ``token`` weighs tokens by the norm of what they hand
             on, relative to their own.
         start_layer: the first block that is used, from 0; negative counts from the last; None for the
             authors' setting for 12 blocks: 3 for heads, 6 for tokens.
         points: α = 0, …, 1 at which the gradient is taken.
 
     Raises:
-        ValueError: for another ``kind``.
+        ValueError: for another ``by``.
     """
 
     version: ClassVar[int] = 1
 
-    kind: Literal["head", "token"] = "head"
+    by: Literal["head", "token"] = "head"
     start_layer: int | None = None
     points: int = 20
 
     def __post_init__(self):
-        if self.kind not in ("head", "token"):
-            raise ValueError(f"kind={self.kind!r}: expected 'head' or 'token'")
+        if self.by not in ("head", "token"):
+            raise ValueError(f"by={self.by!r}: expected 'head' or 'token'")
 
     def passes(self, tokens: int, blocks: int) -> Passes:
         """A forward pass and a backward pass through the last block for each point; heads need a whole one."""
-        return Passes(self.points, self.points / blocks + (self.kind == "head"))
+        return Passes(self.points, self.points / blocks + (self.by == "head"))
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
         """Explain ``target`` (batch,), or the predicted class if None; returns (batch, tokens).
@@ -118,10 +118,10 @@ class BeyondIntuition:
             RefusedError: for inputs that are no images.
         """
         tape = Tape.record(forward, pixels_of(inputs, self))
-        start = {"head": 3, "token": 6}[self.kind] if self.start_layer is None else self.start_layer
+        start = {"head": 3, "token": 6}[self.by] if self.start_layer is None else self.start_layer
         weights = _feedback(forward, inputs, target, tape, self.points)
-        by_kind = self._by_heads if self.kind == "head" else self._by_tokens
-        flows = for_each_class(target, lambda classes: by_kind(tape, start, classes))
+        flow = self._by_heads if self.by == "head" else self._by_tokens
+        flows = for_each_class(target, lambda classes: flow(tape, start, classes))
         flows = flows.unbind(dim=1) if flows.ndim == 4 else [flows]
         return _read(tape, target, [w * flow for w, flow in zip(weights, flows, strict=True)])
 

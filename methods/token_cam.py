@@ -3,7 +3,7 @@
 **Formulas.** H is the output of the last block's first normalisation, the patches' tokens alone (P × D), and
 G = ∂y_t/∂H. Later layers have no gradient at the patches where a class token is read.
 
-| kind | map over patches |
+| cam | map over patches |
 |---|---|
 | ``gradcam`` | Σ_d H w, w = mean of G over patches |
 | ``hirescam`` | Σ_d G ⊙ H |
@@ -59,34 +59,34 @@ class TokenCAM:
     """A class activation map of the patches' tokens in front of the last block.
 
     Args:
-        kind: which of the family, see the table of this module.
+        cam: which of the family, see the table of this module.
         prefix_tokens: how many leading tokens are no patches.
         chunk: images that go through the model at once; used by ``scorecam`` only.
 
     Raises:
-        ValueError: for another ``kind``, or a chunk below 1.
+        ValueError: for another ``cam``, or a chunk below 1.
     """
 
     version: ClassVar[int] = 1
 
-    kind: Kind = "gradcam"
+    cam: Kind = "gradcam"
     prefix_tokens: int = 1
     chunk: int = 64
 
     def __post_init__(self):
-        if self.kind not in get_args(Kind):
-            raise ValueError(f"kind={self.kind!r}: expected one of {', '.join(get_args(Kind))}")
+        if self.cam not in get_args(Kind):
+            raise ValueError(f"cam={self.cam!r}: expected one of {', '.join(get_args(Kind))}")
         if self.chunk < 1:
             raise ValueError(f"chunk={self.chunk}: expected at least 1")
 
     @property
     def class_specific(self) -> bool:
         """Whether the map depends on the explained class."""
-        return self.kind != "eigencam"
+        return self.cam != "eigencam"
 
     def passes(self, tokens: int, blocks: int, width: int = 768) -> Passes:
         """A backward pass through the last block, or for Score-CAM a forward pass for each of ``width`` features."""
-        if self.kind == "scorecam":
+        if self.cam == "scorecam":
             return Passes(1 + width, 0)
         return Passes(1, 1 / blocks if self.class_specific else 0)
 
@@ -106,12 +106,12 @@ class TokenCAM:
             raise RefusedError(
                 f"prefix_tokens={self.prefix_tokens} of {at.shape[1]} tokens leaves no patches to map"
             )
-        if self.kind == "scorecam":
+        if self.cam == "scorecam":
             maps = self._by_scores(forward, images, target, tape, features)
-        elif self.kind == "eigencam":
+        elif self.cam == "eigencam":
             maps = for_each_class(target, lambda _: _first_component(features))
         else:
-            combine = _COMBINATIONS[self.kind]
+            combine = _COMBINATIONS[self.cam]
             maps = for_each_class(
                 target, lambda t: combine(features, tape.gradient(t, [at])[0][:, self.prefix_tokens :])
             )
