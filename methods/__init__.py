@@ -9,7 +9,12 @@ target says ``class_specific = False``, so that one run serves every target. Eac
 rises when its maps change by more than rounding.
 """
 
+from methods.beyond_intuition import BeyondIntuition, TransitionAttention
+from methods.gae import GAE
+from methods.grad_sam import GradSAM
 from methods.gradcam import GradCAM
+from methods.gradients import Gradient, InputXGradient
+from methods.integrated_gradients import DifferenceXGradient, ExpectedGradients, IntegratedGradients
 from methods.kernel_shap import KernelSHAP
 from methods.leave_one_out import LeaveOneOut
 from methods.lime import LIME
@@ -30,16 +35,27 @@ from methods.relevance import (
     Tape,
     register_rule,
 )
+from methods.rise import RISE
 from methods.rollout import Rollout
+from methods.smoothgrad import SmoothGrad
 from methods.transformer_attribution import TransformerAttribution
 from methods.verify import Verification, verify
 
 __all__ = [
+    "GAE",
     "LIME",
     "LRP",
     "OLDER",
     "PROPOSED",
+    "RISE",
+    "BeyondIntuition",
+    "DifferenceXGradient",
+    "ExpectedGradients",
     "GradCAM",
+    "GradSAM",
+    "Gradient",
+    "InputXGradient",
+    "IntegratedGradients",
     "KernelSHAP",
     "LeaveOneOut",
     "NoAttentionError",
@@ -54,8 +70,10 @@ __all__ = [
     "Rollout",
     "RuleSet",
     "Segments",
+    "SmoothGrad",
     "Tape",
     "TransformerAttribution",
+    "TransitionAttention",
     "Verification",
     "Words",
     "register_rule",

@@ -3,22 +3,8 @@
 import torch
 from torch import Tensor
 
-from methods.relevance import Forward, Inputs, RefusedError
+from methods.relevance import Forward, Inputs
 from methods.relevance.modules import check, watched
-
-
-def pixels_of(inputs: Inputs, method: object) -> Tensor:
-    """The images of a batch, (batch, channels, height, width).
-
-    Raises:
-        RefusedError: for inputs that are no images.
-    """
-    if isinstance(inputs, Tensor) and inputs.is_floating_point() and inputs.ndim == 4:
-        return inputs
-    raise RefusedError(
-        f"{type(method).__name__} explains images, a tensor (batch, channels, height, width) of pixels: "
-        "choose another method for texts"
-    )
 
 
 def logits_of(forward: Forward, inputs: Inputs) -> Tensor:
