@@ -51,7 +51,7 @@ def test_the_players_are_the_words_of_the_data_set(configure, root):
     run(config)
     kept = rows_of(config, "maps").set_index("id")["map"]
     model = TextModel(root / "bert")
-    batch = model.encode(["the plot was boring and the films bad bad bad".split()], 32)
+    batch = model.encode([["the", "plot", "was", "boring", "and", "the", "films", "bad", "bad", "bad"]], 32)
     players = Words(batch.words, mask_id=model.tokenizer.mask_token_id, pad_id=0)
     expected = LeaveOneOut(players=players)(model.forward, batch.inputs, torch.tensor([0]))
     np.testing.assert_allclose(kept["a"], expected[0], atol=1e-6)
@@ -109,7 +109,7 @@ def test_a_method_says_how_pieces_make_a_word(of_method, expected):
 
 
 def test_another_way_to_join_pieces_is_refused():
-    with pytest.raises(BenchError, match="method.word_score='product': expected one of sum, max, mean"):
+    with pytest.raises(BenchError, match=r"method.word_score='product': expected one of sum, max, mean"):
         relevant_words(Maps(VALUES, torch.zeros(1, 0), torch.zeros(1), "product"), WORDS, "max")
 
 
