@@ -391,6 +391,7 @@ class Recorder(TorchFunctionMode):
         self._leaves.append(value.requires_grad_())
         self.entries.leaves.append(value)
         self.program.leaf(value)
+        self.samples[value] = along(self.batch, 0, value.ndim)
         return value
 
     def _given(self, point: Tensor, numbers: Tensor | None, back: Callable = lambda t: t) -> Tensor:
