@@ -9,8 +9,11 @@ target says ``class_specific = False``, so that one run serves every target. Eac
 rises when its maps change by more than rounding.
 """
 
+from methods.alti import ALTI
 from methods.beyond_intuition import BeyondIntuition, TransitionAttention
+from methods.decompx import DecompX
 from methods.gae import GAE
+from methods.globenc import GlobEnc
 from methods.grad_sam import GradSAM
 from methods.gradcam import GradCAM
 from methods.gradients import Gradient, InputXGradient
@@ -39,9 +42,11 @@ from methods.rise import RISE
 from methods.rollout import Rollout
 from methods.smoothgrad import SmoothGrad
 from methods.transformer_attribution import TransformerAttribution
+from methods.value_zeroing import ValueZeroing
 from methods.verify import Verification, verify
 
 __all__ = [
+    "ALTI",
     "GAE",
     "LIME",
     "LRP",
@@ -49,8 +54,10 @@ __all__ = [
     "PROPOSED",
     "RISE",
     "BeyondIntuition",
+    "DecompX",
     "DifferenceXGradient",
     "ExpectedGradients",
+    "GlobEnc",
     "GradCAM",
     "GradSAM",
     "Gradient",
@@ -74,6 +81,7 @@ __all__ = [
     "Tape",
     "TransformerAttribution",
     "TransitionAttention",
+    "ValueZeroing",
     "Verification",
     "Words",
     "register_rule",

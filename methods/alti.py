@@ -1,26 +1,28 @@
 """# ALTI: aggregation of layer-wise token-to-token interactions
 
-**Formula.** In each block, token j brings T_kj = Σ_h A_kj (V_j W_O)^h + 1[k = j] x_k to token k; in a post-norm block
-(BERT) the norm after the attention follows, linear with the mean and the variance of what it was given. y_k is what
-leaves there. The contribution of j to k is by how much nearer T_kj is to y_k than nothing is: C_kj = (‖y_k‖ − ‖y_k −
-T_kj‖)⁺, in the ℓ1 norm; rows of C are divided by their sums, multiplied over the blocks, and the map is the row that the
-model reads. It sums to 1; it does not depend on the class; nowhere negative.
+**Formula.** In each block, token j brings T_kj = Σ_h A_kj (V_j W_O)^h + 1[k = j] x_k to token k; in a
+post-norm block (BERT) the norm after the attention follows, linear with the mean and the variance of what it
+was given. y_k is what leaves there. The contribution of j to k is by how much nearer T_kj is to y_k than
+nothing is: C_kj = (‖y_k‖ − ‖y_k − T_kj‖)⁺, in the ℓ1 norm; rows of C are divided by their sums, multiplied
+over the blocks, and the map is the row that the model reads. It sums to 1; it does not depend on the class;
+nowhere negative.
 
-**Settings.** ``distance``: ``l1``, or ``l2``, the paper's ablation. ``after``: ``attention``, or ``block``: after the second
-norm of a post-norm block too, the feed-forward network left out.
+**Settings.** ``distance``: ``l1``, or ``l2``, the paper's ablation. ``after``: ``attention``, or ``block``:
+after the second norm of a post-norm block too, the feed-forward network left out.
 
-**Models.** Post-norm blocks, as in the paper. In pre-norm blocks (ViT, decoders) T is what the attention adds and the skip
-connection, without a norm after it, as the authors have it in their later work on decoders.
+**Models.** Post-norm blocks, as in the paper. In pre-norm blocks (ViT, decoders) T is what the attention adds
+and the skip connection, without a norm after it, as the authors have it in their later work on decoders.
 
-**Cost and memory.** One forward pass and n² d multiplications for each block and sample; the vectors of some queries at a
-time are held, so memory does not grow with n² d.
+**Cost and memory.** One forward pass and n² d multiplications for each block and sample; the vectors of some
+queries at a time are held, so memory does not grow with n² d.
 
-**Reference.** Ferrando, Gállego & Costa-jussà, "Measuring the Mixing of Contextual Information in the Transformer",
-EMNLP 2022 (arXiv 2203.04212); pre-norm: Ferrando et al., "Explaining How Transformers Use Context to Build Predictions",
-ACL 2023 (arXiv 2305.12535). Code: mt-upc/transformer-contributions, Apache-2.0.
+**Reference.** Ferrando, Gállego & Costa-jussà, "Measuring the Mixing of Contextual Information in the
+Transformer", EMNLP 2022 (arXiv 2203.04212); pre-norm: Ferrando et al., "Explaining How Transformers Use
+Context to Build Predictions", ACL 2023 (arXiv 2305.12535). Code: mt-upc/transformer-contributions,
+Apache-2.0.
 
-**Paper and code.** The code adds an epsilon to the vectors before their standard deviation and 1e-6 inside the distance,
-which moves its maps by 2e-6; here there is none.
+**Paper and code.** The code adds an epsilon to the vectors before their standard deviation and 1e-6 inside
+the distance, which moves its maps by 2e-6; here there is none.
 """
 
 from dataclasses import dataclass
@@ -92,7 +94,9 @@ class ALTI:
             norms = [Normalisation(norm, sample) for norm in block.norms[: 2 if self.after == "block" else 1]]
             left = sample.of(block.norms[len(norms) - 1].output)
         elif self.after == "block":
-            raise RefusedError("after='block': these blocks have no norm behind them; choose after='attention'")
+            raise RefusedError(
+                "after='block': these blocks have no norm behind them; choose after='attention'"
+            )
         rows = []
         for queries, vectors in mixed(block, sample):
             for norm in norms:

@@ -1,19 +1,20 @@
 """# GlobEnc
 
-**Formula.** In each block, token j brings v_kj = Σ_h A_kj (V_j W_O)^h + 1[k = j] x_k to token k. Both normalisations are
-linear with the mean and the variance of what they were given: (v − E_d v) / σ_k ⊙ γ, first those of the norm after the
-attention, then those of the norm after the feed-forward network, which itself is skipped. N^(b)_kj = ‖v_kj‖₂ after both,
-and the map is the row of N^(B) · … · N^(1) that the model reads: no normalisation of rows, no added identity. It does not
-depend on the class; nowhere negative.
+**Formula.** In each block, token j brings v_kj = Σ_h A_kj (V_j W_O)^h + 1[k = j] x_k to token k. Both
+normalisations are linear with the mean and the variance of what they were given: (v − E_d v) / σ_k ⊙ γ, first
+those of the norm after the attention, then those of the norm after the feed-forward network, which itself is
+skipped. N^(b)_kj = ‖v_kj‖₂ after both, and the map is the row of N^(B) · … · N^(1) that the model reads: no
+normalisation of rows, no added identity. It does not depend on the class; nowhere negative.
 
-**Models.** Blocks that normalise what they leave (post-norm, as BERT); others are refused, as the formula says nothing of
-them.
+**Models.** Blocks that normalise what they leave (post-norm, as BERT); others are refused, as the formula
+says nothing of them.
 
-**Cost and memory.** One forward pass and n² d multiplications for each block and sample; the vectors of some queries at a
-time are held, so memory does not grow with n² d.
+**Cost and memory.** One forward pass and n² d multiplications for each block and sample; the vectors of some
+queries at a time are held, so memory does not grow with n² d.
 
-**Reference.** Modarressi, Fayyaz, Yaghoobzadeh & Pilehvar, "GlobEnc: Quantifying Global Token Attribution by Incorporating
-the Whole Encoder Layer in Transformers", NAACL 2022 (arXiv 2205.03286). Code: mohsenfayyaz/GlobEnc, MIT licence.
+**Reference.** Modarressi, Fayyaz, Yaghoobzadeh & Pilehvar, "GlobEnc: Quantifying Global Token Attribution by
+Incorporating the Whole Encoder Layer in Transformers", NAACL 2022 (arXiv 2205.03286). Code:
+mohsenfayyaz/GlobEnc, MIT licence.
 
 **Paper and code.** They agree: biases of W_O and of the norms are dropped, that of the values stays within V.
 """

@@ -1,16 +1,17 @@
 """# Value zeroing
 
-**Formula.** In each block b, with the tokens that enter it unchanged, the value of token j is set to zero in all heads.
-C^(b)_kj is the cosine distance of what then leaves the block at token k to what leaves it otherwise; rows are divided by
-their sums. The map is the row that the model reads of C^(B) · … · C^(1), without an added identity. It sums to 1; it does
-not depend on the class; nowhere negative.
+**Formula.** In each block b, with the tokens that enter it unchanged, the value of token j is set to zero in
+all heads. C^(b)_kj is the cosine distance of what then leaves the block at token k to what leaves it
+otherwise; rows are divided by their sums. The map is the row that the model reads of C^(B) · … · C^(1),
+without an added identity. It sums to 1; it does not depend on the class; nowhere negative.
 
 **Settings.** ``last_block_only`` reads the last block's C alone.
 
-**Cost and memory.** About one forward pass for each token: n runs of the rest of each block. No more memory than a tape.
+**Cost and memory.** About one forward pass for each token: n runs of the rest of each block. No more memory
+than a tape.
 
-**Reference.** Mohebbi, Zuidema, Chrupała & Alishahi, "Quantifying Context Mixing in Transformers", EACL 2023 (arXiv
-2301.12971). Code: hmohebbi/ValueZeroing, which names no licence.
+**Reference.** Mohebbi, Zuidema, Chrupała & Alishahi, "Quantifying Context Mixing in Transformers", EACL 2023
+(arXiv 2301.12971). Code: hmohebbi/ValueZeroing, which names no licence.
 
 **Paper and code.** They agree. Grouped heads, of which several share a value, have it zeroed in all of them.
 """

@@ -35,6 +35,10 @@ class Sample(NamedTuple):
         """What a tensor (batch, heads, tokens, tokens) has for the tokens: (heads, n, n)."""
         return t[self.number].detach()[:, self.tokens][:, :, self.tokens]
 
+    def rows(self, t: Tensor) -> Tensor:
+        """The same; of what is no sequence, (batch, 1, width), the one row there is."""
+        return t[self.number].detach() if t.shape[1] == 1 else self.of(t)
+
 
 def samples(tape: Tape) -> Iterator[Sample]:
     """The samples of a tape."""
@@ -110,14 +114,14 @@ class Normalisation:
     """
 
     def __init__(self, norm, sample: Sample):
-        given = _rows(norm.input, sample)
+        given = sample.rows(norm.input)
         centred = given - given.mean(dim=-1, keepdim=True) if norm.centred else given
         self._scale = (centred.pow(2).mean(dim=-1, keepdim=True) + norm.eps).rsqrt()
         self._centred = norm.centred
         self._weight = None if norm.weight is None else norm.weight.detach().to(given)
         self.bias = None if norm.bias is None else norm.bias.detach().to(given)
         ours = self(given[:, None])[:, 0]
-        expect(ours if self.bias is None else ours + self.bias, _rows(norm.output, sample), "a normalisation")
+        expect(ours if self.bias is None else ours + self.bias, sample.rows(norm.output), "a normalisation")
 
     def __call__(self, vectors: Tensor, rows: Tensor | None = None) -> Tensor:
         """The vectors (rows, n, width) of some rows, (rows,), or of all, without the bias."""
@@ -126,11 +130,6 @@ class Normalisation:
             vectors = vectors - vectors.mean(dim=-1, keepdim=True)
         vectors = vectors * scale[:, None]
         return vectors if self._weight is None else vectors * self._weight
-
-
-def _rows(t: Tensor, sample: Sample) -> Tensor:
-    """What (batch, tokens, width) has for the tokens; of what is no sequence, (batch, 1, width), the one row."""
-    return t[sample.number].detach() if t.shape[1] == 1 else sample.of(t)
 
 
 def expect(ours: Tensor, theirs: Tensor, what: str) -> None:
