@@ -198,8 +198,8 @@ class Tape:
                 the way from a baseline, or with noise. Positions and types are added by the model as ever.
 
         Raises:
-            ValueError: if ``words`` has another shape, or no token ids are looked up; if the result is not a (batch, classes) tensor, or does not depend on ``inputs`` in
-                a way that can be differentiated.
+            ValueError: if ``words`` has another shape, or no token ids are looked up; if the result is not a
+                (batch, classes) tensor, or does not depend on ``inputs`` in a way that can be differentiated.
             RefusedError: if the model is in train mode, quantised, compiled or scripted, or has attention
                 that is not between the tokens of one sample; or if a torch call fails.
             NoAttentionError: if no attention was seen.
