@@ -17,17 +17,18 @@ G = ∂y_t/∂H. Later layers have no gradient at the patches where a class toke
 The maps are raw: signed, and 0 at tokens that are no patches. :func:`scaled` makes the image of them that the
 reference draws: clamped at zero, scaled, enlarged and scaled again. All but ``eigencam`` are class-specific.
 
-**Cost and memory.** One forward pass and a backward pass through the last block; ``eigencam`` no backward pass;
-``scorecam`` one forward pass and one more for each of the D features, ``chunk`` at once.
+**Cost and memory.** One forward pass and a backward pass through the last block; ``eigencam`` no backward
+pass; ``scorecam`` one forward pass and one more for each of the D features, ``chunk`` at once.
 
-**Reference.** Grad-CAM: Selvaraju et al., ICCV 2017 (arXiv 1610.02391); Grad-CAM++: Chattopadhay et al., WACV 2018;
-Score-CAM: Wang et al., CVPR-W 2020; XGrad-CAM: Fu et al., BMVC 2020; Eigen-CAM: Muhammad & Yeasin, IJCNN 2020;
-LayerCAM: Jiang et al., IEEE TIP 2021; HiResCAM: Draelos & Carin, 2020 (arXiv 2011.08891). Code:
+**Reference.** Grad-CAM: Selvaraju et al., ICCV 2017 (arXiv 1610.02391); Grad-CAM++: Chattopadhay et al., WACV
+2018; Score-CAM: Wang et al., CVPR-W 2020; XGrad-CAM: Fu et al., BMVC 2020; Eigen-CAM: Muhammad & Yeasin,
+IJCNN 2020; LayerCAM: Jiang et al., IEEE TIP 2021; HiResCAM: Draelos & Carin, 2020 (arXiv 2011.08891). Code:
 jacobgil/pytorch-grad-cam, MIT licence, with its transform for ViTs.
 
-**Papers and code.** The papers explain convolutional networks; tokens as pixels of a feature map are the package's
-recipe. Its principal components have the sign that the decomposition happens to give; here the entry of the largest
-magnitude is positive. :class:`methods.GradCAM` is another method: it weighs attention heads, not features.
+**Papers and code.** The papers explain convolutional networks; tokens as pixels of a feature map are the
+package's recipe. Its principal components have the sign that the decomposition happens to give; here the
+entry of the largest magnitude is positive. :class:`methods.GradCAM` is another method: it weighs attention
+heads, not features.
 """
 
 from dataclasses import dataclass
