@@ -9,13 +9,21 @@ target says ``class_specific = False``, so that one run serves every target. Eac
 rises when its maps change by more than rounding.
 """
 
+from methods.agcam import AGCAM
+from methods.attcat import AttCAT
+from methods.attn_lrp import AttnLRP
 from methods.beyond_intuition import BeyondIntuition, TransitionAttention
+from methods.fullgrad import FullGradPlus
 from methods.gae import GAE
 from methods.grad_sam import GradSAM
 from methods.gradcam import GradCAM
 from methods.gradients import Gradient, InputXGradient
+from methods.iia import IIA
 from methods.integrated_gradients import DifferenceXGradient, ExpectedGradients, IntegratedGradients
+from methods.legrad import LeGrad
+from methods.libragrad import LibraGrad
 from methods.lrp import LRP
+from methods.pa_lrp import PALRP
 from methods.partial_lrp import PartialLRP
 from methods.random_map import RandomMap
 from methods.raw_attention import RawAttention
@@ -32,23 +40,34 @@ from methods.relevance import (
 from methods.rise import RISE
 from methods.rollout import Rollout
 from methods.smoothgrad import SmoothGrad
+from methods.token_cam import TokenCAM
+from methods.token_tm import TokenTM
 from methods.transformer_attribution import TransformerAttribution
 from methods.verify import Verification, verify
+from methods.vit_cx import ViTCX
 
 __all__ = [
+    "AGCAM",
     "GAE",
+    "IIA",
     "LRP",
     "OLDER",
+    "PALRP",
     "PROPOSED",
     "RISE",
+    "AttCAT",
+    "AttnLRP",
     "BeyondIntuition",
     "DifferenceXGradient",
     "ExpectedGradients",
+    "FullGradPlus",
     "GradCAM",
     "GradSAM",
     "Gradient",
     "InputXGradient",
     "IntegratedGradients",
+    "LeGrad",
+    "LibraGrad",
     "NoAttentionError",
     "NoRuleError",
     "PartialLRP",
@@ -59,9 +78,12 @@ __all__ = [
     "RuleSet",
     "SmoothGrad",
     "Tape",
+    "TokenCAM",
+    "TokenTM",
     "TransformerAttribution",
     "TransitionAttention",
     "Verification",
+    "ViTCX",
     "register_rule",
     "verify",
 ]

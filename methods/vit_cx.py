@@ -21,7 +21,7 @@ same for every image, as the code does when its seed is set before each.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -66,6 +66,10 @@ class ViTCX:
     def passes(self, tokens: int, blocks: int, width: int = 768) -> Passes:
         """One forward pass and two for each cluster: at most for each feature, and for 100 of them as a rule."""
         return Passes(1 + 2 * min(width, 100), 0)
+
+    def for_check(self) -> "ViTCX":
+        """The same with fewer masks, as more of them are joined."""
+        return replace(self, distance=max(self.distance, 0.9))
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
         """Explain ``target`` (batch,), or the predicted class if None; returns (batch, height, width).
