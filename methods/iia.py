@@ -67,7 +67,7 @@ class IIA:
         row, is_single = tape.readout(), target is None or target.ndim == 1
         target = each_class(tape.logits.detach().argmax(dim=1) if target is None else target).unbind(dim=1)
         sums = [[0.0] * len(tape.attentions) for _ in target]
-        factors = torch.linspace(0, 1, self.points, dtype=torch.float64).tolist()
+        factors = torch.linspace(0, 1, self.points, dtype=torch.float32).tolist()  # as the reference
         for alpha in factors:
             at = tape if alpha == 1 else Tape.record(forward, alpha * images)
             for beta in factors:
