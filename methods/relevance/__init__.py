@@ -21,7 +21,7 @@ from methods.relevance.gradients import (
 from methods.relevance.modules import RefusedError
 from methods.relevance.recorder import Inputs
 from methods.relevance.rules import DTYPE, OLDER, PROPOSED, RuleSet, register_rule
-from methods.relevance.sets import AG_CAM, ATTN_LRP, CP_LRP, GRADIENTS, LIBRA, relevance_form
+from methods.relevance.sets import AG_CAM, ATTN_LRP, CP_LRP, GRADIENTS, LIBRA, PA_LRP, relevance_form
 from methods.relevance.tape import Forward, NoAttentionError, Tape
 
 VERSION = 1
@@ -39,6 +39,7 @@ __all__ = [
     "HALF",
     "LIBRA",
     "OLDER",
+    "PA_LRP",
     "PROPOSED",
     "VERSION",
     "Forward",

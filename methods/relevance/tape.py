@@ -176,7 +176,12 @@ class Tape:
 
     @classmethod
     def record(
-        cls, forward: Forward, inputs: Inputs, backward: bool = True, dtype: str | None = None
+        cls,
+        forward: Forward,
+        inputs: Inputs,
+        backward: bool = True,
+        dtype: str | None = None,
+        words: Tensor | None = None,
     ) -> "Tape":
         """Run ``forward(inputs)`` and remember it.
 
@@ -189,10 +194,12 @@ class Tape:
                 read backwards in float32, rounded from that; ``bfloat16`` or ``float16``: the forward pass
                 under autocast to that type, relevance in float32; None leaves it to the model. Needs
                 ``backward``.
+            words: (batch, tokens, width), to stand in the place of what token ids are looked up as: a point on
+                the way from a baseline, or with noise. Positions and types are added by the model as ever.
 
         Raises:
-            ValueError: if the result is not a (batch, classes) tensor, or does not depend on ``inputs`` in
-                a way that can be differentiated.
+            ValueError: if ``words`` has another shape, or no token ids are looked up; if the result is not a
+                (batch, classes) tensor, or does not depend on ``inputs`` in a way that can be differentiated.
             RefusedError: if the model is in train mode, quantised, compiled or scripted, or has attention
                 that is not between the tokens of one sample; or if a torch call fails.
             NoAttentionError: if no attention was seen.
@@ -204,10 +211,13 @@ class Tape:
         types, precise = DTYPES.get(dtype, (None, None)), dtype == "mixed"
         with torch.inference_mode(False), torch.set_grad_enabled(backward), _no_fast_path():
             try:
-                recorder, logits = _run(forward, Recorder(inputs, *types, backward, precise=precise))
+                options = {"precise": precise, "words": words}
+                recorder, logits = _run(forward, Recorder(inputs, *types, backward, **options))
             except MultipleViews:
-                again = Recorder(inputs, *types, backward, single_views=True, precise=precise)
+                again = Recorder(inputs, *types, backward, single_views=True, **options)
                 recorder, logits = _run(forward, again)
+        if words is not None and not recorder.entries.lookups:
+            raise ValueError("words were given, but the model looks up no token ids")
         if not isinstance(logits, Tensor) or logits.ndim != 2:
             shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits)
             raise ValueError(f"{_describe(forward)} must return (batch, classes) logits, not {shape}")
