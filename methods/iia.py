@@ -12,7 +12,7 @@ forward through what follows the last block's attention only. A tape is held for
 Attributions", ICCV 2023. Code: iia-iccv23/iia, which names no licence.
 
 **Paper and code.** The paper iterates over the blocks; the code interpolates the attention of the last one
-only, as here.
+only, as here. Its factors are numbers in float32, as here.
 """
 
 from dataclasses import dataclass, replace
