@@ -54,6 +54,32 @@ def observed() -> Iterator[list[Use]]:
         _observers.pop()
 
 
+_modified: list[RuleSet] = []
+
+
+@contextmanager
+def modified_gradients(rules: RuleSet) -> Iterator[None]:
+    """Inside of it :meth:`Tape.gradient` is the modified gradient of a rule set, where it is asked for without one.
+
+    Args:
+        rules: in gradient form.
+
+    Raises:
+        ValueError: for a rule set in another form.
+    """
+    _check_form(rules)
+    _modified.append(rules)
+    try:
+        yield
+    finally:
+        _modified.pop()
+
+
+def _check_form(rules: RuleSet) -> None:
+    if rules.form != "gradient":
+        raise ValueError(f"the rule set '{rules}' is one of relevance: it defines no modified gradient")
+
+
 class Tape:
     """What one forward pass left behind.
 
@@ -251,16 +277,25 @@ class Tape:
         Args:
             target: the explained classes, (batch,), or None for the predicted ones.
             of: tensors on the tape.
-            rules: a rule set in gradient form, for the modified gradient that it defines; None for the true one.
+            rules: a rule set in gradient form, for the modified gradient that it defines; None for the true one,
+                or that of :func:`modified_gradients`.
             logits: to differentiate in the place of the tape's own; of :meth:`rerun`, whose own calls have their
                 true gradient whatever the rules.
 
         Raises:
             ValueError: for a rule set in another form.
+            RefusedError: for other logits inside of :func:`modified_gradients`.
             NoRuleError: if a modified gradient meets an operation without a rule.
         """
-        if rules is not None and rules.form != "gradient":
-            raise ValueError(f"the rule set '{rules}' is one of relevance: it defines no modified gradient")
+        if rules is not None:
+            _check_form(rules)
+        elif _modified:
+            rules = _modified[-1]
+            if logits is not None:
+                raise RefusedError(
+                    f"the gradient of another run of the network cannot be modified by '{rules}': choose a method "
+                    "that reads the gradients of one run"
+                )
         self._note("gradient", of, rules)
         return self._carry(rules, target, of, logits=logits)
 
