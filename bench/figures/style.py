@@ -196,7 +196,7 @@ def figure_of(panels: Sequence[Panel], title: str, facts: Catalogue):
         for family, members in groups.items():
             named = [(family, empty), *((label, entries[label]) for label in members)]
             listed += named + [("", empty)] * (longest - len(named))
-        figure.set_size_inches(max(4.6 * len(panels), 2.1 * columns), 4.2 + 0.16 * longest)
+        figure.set_size_inches(max(4.6 * len(panels), 2.1 * columns), 4.6 + 0.18 * longest)
     else:
         listed = [(label, entries[label]) for members in groups.values() for label in members]
     labels, handles = zip(*listed, strict=True)
