@@ -9,6 +9,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 import bench  # noqa: F401  first: see its docstring
+from bench._own_packages import working_directory_last
+from bench.catalogue import CONF
 from bench.config import resolved, with_metrics
 from bench.errors import BenchError
 from bench.runner import sweep
@@ -17,9 +19,10 @@ from bench.runner.cell import run
 USER_MISTAKE = 2  # exit code
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="bench")
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="bench")
 def main(cfg: DictConfig) -> dict[str, float] | None:
     """Run one cell; with ``-m`` those of a sweep, whatever becomes of any of them."""
+    working_directory_last()  # in a process that a launcher started, too
     sweep.keep_signals()
     if multiprocessing.get_start_method() == "loky":
         # joblib's own way to start processes, in which those that load data cannot be started.
@@ -72,7 +75,9 @@ def run_sweep() -> None:
         sys.exit(USER_MISTAKE)
 
 
-if __name__ == "__main__":
+def command_line() -> None:
+    """Run what the command line names: a cell, a sweep, or an explanation of one's own sample."""
+    working_directory_last()
     if sys.argv[1:2] == ["explain"]:
         from bench.explain.cli import main as explain
 
@@ -83,3 +88,7 @@ if __name__ == "__main__":
     else:
         sweep.leave()
         main()
+
+
+if __name__ == "__main__":
+    command_line()

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
+from bench._own_packages import working_directory_last
 from bench.errors import BenchError
 
 
@@ -99,6 +100,7 @@ def option(name: str, arguments: Sequence[str]) -> tuple[str | None, list[str]]:
 
 def command_line(program: Callable[[Sequence[str]], None]) -> None:
     """Run a program on its arguments; a user's mistake ends it with a message and exit code 2."""
+    working_directory_last()
     if {"-h", "--help"} & set(sys.argv[1:]):
         tell(sys.modules["__main__"].__doc__)
         return

@@ -14,15 +14,15 @@ PACKAGES = ("bench", "methods", "metrics")
 ALLOWED = {"methods": {"methods", "torch"}, "metrics": {"metrics", "torch", "numpy"}}
 # Each part of bench imports those of the groups before its own, and nothing of the others in its group.
 LAYERS = (
-    {"_torchvision_guard", "errors"},
+    {"_own_packages", "_torchvision_guard", "errors"},
     {"catalogue", "cli", "hub"},
-    {"config", "store.files"},
-    {"data", "embedded"},
-    {"models"},
+    {"config", "store.files", "command"},
+    {"data", "embedded", "listing"},
+    {"models", "completion"},
     {"tasks", "store"},
     {"runner"},
     {"tables"},
-    {"figures", "status", "heatmaps"},
+    {"figures", "status", "heatmaps", "quick", "compare", "check"},
     {"explain"},
     {"report", "finetune"},
     {"__main__"},
