@@ -52,7 +52,7 @@ COMMANDS = {
     "explain": Command("bench.explain.cli", "one picture or text of your own"),
     "status": Command("bench.status", "what is done, running and missing"),
     "list": Command("bench.listing", "methods, metrics, models, datasets, tasks, protocols, suites, experiments"),
-    "check": Command("bench.check", "a method, metric, task, data set or model of your own against its contract"),
+    "check": Command("bench.check.__main__", "a method, metric, task, data set or model of your own, on tiny data"),
     "verify": Command("bench.verify.__main__", "methods and metrics against stored numbers"),
     "finetune": Command("bench.finetune.__main__", "train the paper's classifier of movie reviews", True),
     "completion": Command("bench.completion", 'print what makes a shell complete: eval "$(tebench completion bash)"'),
