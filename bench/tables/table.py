@@ -13,6 +13,7 @@ from bench.errors import BenchError
 from bench.runner.records import warnings
 from bench.store.files import replace_file, writing
 from bench.tables.format import Column, columns_of, latex, shown
+from bench.tables.pinned import other_versions
 from bench.tables.published import PROTOCOL, SOURCES, published
 from bench.tables.select import Selection, is_standard, select
 from bench.tables.statistics import RESAMPLES, numbers, protocol_label, protocol_of
@@ -233,6 +234,10 @@ def _notes(part: Part) -> list[str]:
     notes += _incomplete(part)
     if (different := _different_versions(part)) is not None:
         notes.append(different)
+    records = [result.record for result in results]
+    every = [v for record in records for v in (record.get("versions", {}), *record.get("other_versions", ()))]
+    if (others := other_versions(every)) is not None:
+        notes.append(others)
     return notes
 
 
