@@ -1,7 +1,6 @@
 """``python -m tests.speed``: measure, print and keep one table; exit code 1 if a bound is missed."""
 
 import argparse
-import platform
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -11,7 +10,6 @@ import pandas as pd
 import torch
 
 import bench  # noqa: F401  first: see its docstring
-from bench.config import PROJECT
 from bench.errors import BenchError
 from bench.runner.resources import device_of, keep_freed_memory, versions
 from tests.speed import cells
@@ -26,6 +24,7 @@ from tests.speed.explaining import (
     pixels,
     several_classes,
 )
+from tests.speed.machine import FOLDER, device_name, file_name, processor
 from tests.speed.reference import reference
 from tests.speed.scoring import scoring
 from tests.speed.timing import HEAD, Line, seconds
@@ -110,10 +109,9 @@ def main() -> None:
     text = _introduction(options, device) + table.to_markdown(index=False, disable_numparse=True) + "\n"
     print(f"\n{text}")
     if set(options.parts) == set(PARTS) or options.output:
-        folder = options.output or PROJECT / "results" / "speed"
+        folder = options.output or FOLDER
         folder.mkdir(parents=True, exist_ok=True)
-        name = "cpu" if device.type == "cpu" else _name(device).lower().replace(" ", "_")
-        (folder / f"{name}.md").write_text(text)
+        (folder / f"{file_name(device)}.md").write_text(text)
     missed = [line for line in measured if not line.holds]
     for line in missed:
         print(f"missed: {' | '.join(cell for cell in line.cells() if cell)}", file=sys.stderr)
@@ -123,30 +121,14 @@ def main() -> None:
 def _introduction(options: argparse.Namespace, device: torch.device) -> str:
     used = versions()
     return INTRODUCTION.format(
-        device=_name(device),
+        device=device_name(device),
         arguments=f" (`{' '.join(sys.argv[1:])}`)" if sys.argv[1:] else "",
-        processor=_processor(),
+        processor=processor(),
         torch=used["torch"],
         commit=used["commit"],
         unit=UNIT_BATCH,
         repetitions=options.repetitions,
     )
-
-
-def _name(device: torch.device) -> str:
-    return (
-        f"{torch.get_num_threads()} CPU threads"
-        if device.type == "cpu"
-        else torch.cuda.get_device_name(device)
-    )
-
-
-def _processor() -> str:
-    try:
-        info = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in info if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.machine()
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from bench.runner.resources import RESERVE, Memory, keep_freed_memory
 from methods import LRP, GradCAM, PartialLRP, RawAttention, Rollout, TransformerAttribution
-from tests.speed.timing import Line, ratios
+from tests.speed.timing import Line, ratios, tf32
 
 UNIT_BATCH = 8
 BOUNDED = "vit_base_patch16_224"
@@ -64,17 +63,6 @@ class Plain:
         enabled = self.type == "bfloat16"
         with tf32(self.type == "tf32"), torch.autocast(self.images.device.type, torch.bfloat16, enabled):
             return self.model(self.images)
-
-
-@contextmanager
-def tf32(allowed: bool):
-    """Whether a GPU may round the factors of matrix products to 10 bits."""
-    was = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high" if allowed else "highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(was)
 
 
 def of_type(method: Callable, type_: str) -> Callable | None:

@@ -3,7 +3,8 @@
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -82,6 +83,17 @@ def ratios(
         values.append(times[-1] / ((before + after) / 2))
         before = after
     return values, statistics.median(times)
+
+
+@contextmanager
+def tf32(allowed: bool) -> Iterator[None]:
+    """Whether a GPU may round the factors of matrix products to 10 bits."""
+    was = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if allowed else "highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(was)
 
 
 def _finish(device: torch.device) -> None:
