@@ -59,6 +59,7 @@ def test_a_sweep_is_of_all_experiments_or_of_some_and_makes_no_tables():
     [
         ("models", "tests.families"),
         ("speed", "tests.speed"),
+        ("gpu", "tests.speed.gpu"),
         ("precision", "tests.speed.precision"),
         ("profile", "tests.speed.profile"),
     ],

@@ -1,12 +1,15 @@
 """What was measured on: names for tables and files."""
 
 import platform
+import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import torch
 
-from bench.config import PROJECT
+from bench.runner.resources import versions
 
+PROJECT = Path(__file__).resolve().parents[2]
 FOLDER = PROJECT / "results" / "speed"
 
 
@@ -32,3 +35,14 @@ def processor() -> str:
         return next(line.partition(":")[2].strip() for line in info if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.machine()
+
+
+def made_by(command: str, device: torch.device) -> str:
+    """A sentence: the command with its arguments, the machine, the version of torch, and the commit."""
+    arguments = f" (`{' '.join(sys.argv[1:])}`)" if sys.argv[1:] else ""
+    try:
+        commit = versions()["commit"]
+    except PackageNotFoundError:  # a checkout that is not installed, beside few packages
+        commit = "unknown"
+    where = f"{device_name(device)}, {processor()}"
+    return f"Made by `{command}`{arguments} on {where}, torch {torch.__version__}, commit {commit}."

@@ -3,7 +3,7 @@
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -57,6 +57,14 @@ class Line:
 
 
 HEAD = ["what", "model", "type", "batch", "median", "least – most", "bound", ""]
+
+
+def written(lines: Iterable[Line]) -> Iterator[str]:
+    """Lines of markdown, each as soon as it was measured."""
+    yield "| " + " | ".join(HEAD) + " |"
+    yield "|" + ":--|" * len(HEAD)
+    for line in lines:
+        yield "| " + " | ".join(line.cells()) + " |"
 
 
 def seconds(call: Callable[[], object], device: torch.device) -> float:
