@@ -1,6 +1,6 @@
 """The engine: one forward pass of an unmodified model that can be read backwards in several ways."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from methods.relevance.attentions import reaching
 from methods.relevance.functions import LedgerEntry
-from methods.relevance.modules import check, failed, watched
+from methods.relevance.modules import RefusedError, check, failed, watched
 from methods.relevance.recorder import Inputs, MultipleViews, Recorder
 from methods.relevance.rules import RuleSet
 
@@ -131,6 +131,10 @@ class Tape:
         """
         if dtype is not None and dtype not in DTYPES:
             raise ValueError(f"dtype={dtype!r}: expected one of {', '.join(DTYPES)}")
+        if dtype in ("float64", "mixed") and "mps" in _devices(inputs):
+            raise RefusedError(
+                f"dtype={dtype}: this device (mps) has no float64; use the CPU, or accept rounding with dtype=float32"
+            )
         if isinstance(forward, nn.Module):
             check(forward)
         types, precise = DTYPES.get(dtype, (None, None)), dtype == "mixed"
@@ -279,6 +283,11 @@ def _no_fast_path():
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(enabled)
+
+
+def _devices(inputs: Inputs) -> set[str]:
+    tensors = inputs.values() if isinstance(inputs, Mapping) else [inputs]
+    return {t.device.type for t in tensors if isinstance(t, Tensor)}
 
 
 def _describe(forward: Forward) -> str:
