@@ -177,6 +177,7 @@ def several_classes(architecture: str, repetitions: int, device: torch.device) -
     """Ten classes of one image together, in maps of one class."""
     model = create(architecture, device)
     images, method = pixels(model, 1, device), METHODS["transformer attribution"]
+    method = of_type(method, MIXED) or method
     values, _ = ratios(
         lambda: method(model, images, torch.arange(10, device=device)[None]),
         lambda: method(model, images),
