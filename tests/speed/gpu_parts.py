@@ -168,7 +168,7 @@ def _masking(options: argparse.Namespace, batch: int, device: torch.device) -> I
     from bench.models import Batch, ImageClassifier, Maps
     from bench.tasks import Explanations, Masking
 
-    module = create(options.model, device)
+    module = create(options.model, torch.device("cpu"))
     images = pixels(module, batch, device)
     size = tuple(images.shape[-2:])
 
