@@ -35,8 +35,8 @@ BOUNDS = {
     "rollout": 1.1,
 }
 MIXED = "mixed"
-LEAST_SAVED = 0.6  # the peak memory of mixed precision, in that of float64
-# In this order: what mixed precision costs at least follows from the first two.
+MEMORY_SHARE = 0.6  # of the peak in float64, at most, in mixed precision
+# In this order: what mixed precision costs at least follows from float32 and float64.
 TYPES = {
     "cpu": ("float32", "float64", MIXED),
     "cuda": ("float32", "tf32", "bfloat16", "float64", MIXED, "mixed, tf32"),
@@ -211,7 +211,7 @@ def memory(architecture: str, batches: Sequence[int], device: torch.device) -> I
             note = f"{peak / batch / 1e6:.0f} MB per image, beyond the model"
             yield Line("peak memory", [peak / 1e9], "GB", architecture, type_, batch, note=note)
     share = per_image[MIXED, first] / per_image["float64", first]
-    bound = LEAST_SAVED if (architecture, device.type) == (BOUNDED, "cpu") else None
+    bound = MEMORY_SHARE if (architecture, device.type) == (BOUNDED, "cpu") else None
     yield Line("peak memory of mixed precision", [share], "of float64's", architecture, MIXED, first, bound)
 
 
