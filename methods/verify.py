@@ -85,8 +85,7 @@ def verify(method: Callable, forward: Forward, inputs: Inputs, target: Tensor | 
         RefusedError: naming the check that was missed, by how much, and what to do.
         ValueError: whatever the method itself refuses.
     """
-    method = _in_float64(for_check(method))
-    inputs, target = two_samples(inputs, target)
+    method, inputs, target = two_samples(_in_float64(for_check(method)), inputs, target)
     with torch.inference_mode(False):
         with torch.no_grad(), _outermost(forward) as modules:
             own = forward(inputs)
@@ -175,7 +174,8 @@ class _Checks:
         found = []
         for i in range(len(maps)):
             one = _sample(self._inputs, i, None if lengths is None else (tokens, lengths[i]))
-            alone = self._method(self._forward, one, self._target[i : i + 1])
+            method = _of_samples(self._method, torch.tensor([i]), None if lengths is None else lengths[i])
+            alone = method(self._forward, one, self._target[i : i + 1])
             together = maps[i : i + 1, ..., : alone.shape[-1]] if lengths is not None else maps[i : i + 1]
             if together.shape != alone.shape:
                 return float("inf")
@@ -264,8 +264,17 @@ def for_check(method: Callable) -> Callable:
     return method.for_check() if hasattr(method, "for_check") else method
 
 
-def two_samples(inputs: Inputs, target: Tensor | None) -> tuple[Inputs, Tensor | None]:
-    """Two samples of a batch: of texts with a mask, two of unequal length if there are any."""
+def two_samples(
+    method: Callable, inputs: Inputs, target: Tensor | None
+) -> tuple[Callable, Inputs, Tensor | None]:
+    """A method, inputs and classes for two samples of a batch: of texts with a mask, two of unequal length."""
+    chosen = _two(inputs)
+    target = None if target is None else target[chosen.to(target.device)]
+    return _of_samples(method, chosen), _rows(inputs, chosen), target
+
+
+def _two(inputs: Inputs) -> Tensor:
+    """The places of two samples of a batch."""
     first = next(iter(inputs.values())) if isinstance(inputs, Mapping) else inputs
     second = min(1, len(first) - 1)
     mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
@@ -274,9 +283,17 @@ def two_samples(inputs: Inputs, target: Tensor | None) -> tuple[Inputs, Tensor |
         second = max(
             second, int((lengths - lengths[0]).abs().argmax()), key=lambda i: abs(lengths[i] - lengths[0])
         )
-    chosen = torch.tensor([0, second], device=first.device)
-    pair = {n: t[chosen] for n, t in inputs.items()} if isinstance(inputs, Mapping) else inputs[chosen]
-    return pair, None if target is None else target[chosen.to(target.device)]
+    return torch.tensor([0, second], device=first.device)
+
+
+def _rows(inputs: Inputs, chosen: Tensor) -> Inputs:
+    return {n: t[chosen] for n, t in inputs.items()} if isinstance(inputs, Mapping) else inputs[chosen]
+
+
+def _of_samples(method: Callable, chosen: Tensor, tokens: int | None = None) -> Callable:
+    """The method, told what it knows of a batch (:mod:`methods.players`) for some samples, cut to so many tokens."""
+    players = getattr(method, "players", None)
+    return method if players is None else replace(method, players=players.of_samples(chosen, tokens))
 
 
 # --- float64

@@ -56,8 +56,11 @@ class Checks:
         found, self.found = self.found, {}
         return found
 
-    def begin(self, forward: Callable, inputs: Inputs, target: Tensor) -> None:
+    def begin(self, method: Callable, forward: Callable, inputs: Inputs, target: Tensor) -> None:
         """Verify the method on two samples of the first batch, once (:func:`methods.verify.verify`).
+
+        Args:
+            method: :attr:`method`, told what it asks for of this batch.
 
         Raises:
             RefusedError, ValueError: as the method itself, or naming the check that it misses.
@@ -66,15 +69,14 @@ class Checks:
         if self._begun:
             return
         with kept_random_state():
-            self._verify(forward, inputs, target)
+            self._verify(method, forward, inputs, target)
         self._begun = True
 
-    def _verify(self, forward: Callable, inputs: Inputs, target: Tensor) -> None:
-        checked = verify(self.method, forward, inputs, target)
+    def _verify(self, method: Callable, forward: Callable, inputs: Inputs, target: Tensor) -> None:
+        checked = verify(method, forward, inputs, target)
         self.found |= {**checked.figures, "dtype": checked.dtype, "notes": list(checked.warnings)}
-        method = for_check(self.method)
         if getattr(method, "dtype", None) == "mixed":
-            inputs, target = two_samples(inputs, target)
+            method, inputs, target = two_samples(for_check(method), inputs, target)
             deviation = self._deviation(method, forward, inputs, target, method(forward, inputs, target))
             if not deviation <= MIXED:
                 raise BenchError(
@@ -82,10 +84,16 @@ class Checks:
                     f"of their norm, where {MIXED:.0e} is allowed; choose method.dtype=float64"
                 )
 
-    def look(self, forward: Callable, inputs: Inputs, target: Tensor, relevance: Tensor) -> None:
-        """Compare the maps of every eighth batch with those in float64, if they are in less."""
-        if is_reduced(self.method) and self._batches % EVERY == 0:
-            self._deviation(self.method, forward, inputs, target, relevance)
+    def look(
+        self, method: Callable, forward: Callable, inputs: Inputs, target: Tensor, relevance: Tensor
+    ) -> None:
+        """Compare the maps of every eighth batch with those in float64, if they are in less.
+
+        Args:
+            method: as :meth:`begin` takes it.
+        """
+        if is_reduced(method) and self._batches % EVERY == 0:
+            self._deviation(method, forward, inputs, target, relevance)
         self._batches += 1
 
     def _deviation(

@@ -12,7 +12,7 @@ written, which has a rule, and as a copy into the tensor, which only moves data.
 memory with that tensor has the value and the history that it has in the model.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import torch
@@ -24,8 +24,9 @@ from methods.relevance import calls as ops
 from methods.relevance.attentions import AttentionFinder
 from methods.relevance.entries import Entries
 from methods.relevance.functions import BackwardMode, NoRule, RuledCall, RuledModule
-from methods.relevance.layouts import Layouts, Place, Unplaced, Values, aligned, along, by_size, place
+from methods.relevance.layouts import Layouts, Marks, Place, Unplaced, Values, aligned, along, by_size, place
 from methods.relevance.modules import RefusedError, calling_module, check, failed
+from methods.relevance.program import Program
 from methods.relevance.rules import rule_of_function, rule_of_module
 
 Inputs = Tensor | Mapping[str, Tensor]
@@ -41,6 +42,14 @@ _VIEW_NODES = {
 }
 
 
+_UNARY = {
+    "activation": ops.ACTIVATIONS,
+    "softmax": {"softmax"},
+    "norm": ops.NORMS,
+    "scale": ops.SIGNS,
+}
+
+
 class Recorder(TorchFunctionMode):
     """Runs a model's torch calls so that they can be read backwards.
 
@@ -51,6 +60,7 @@ class Recorder(TorchFunctionMode):
         backward: prepare for reading backwards, not only for finding the attentions.
         single_views: let a model write into each of the views that one call returned, at some cost.
         changes: what to add to attentions, by how many softmaxes came before them.
+        words: (batch, tokens, width), in the place of what token ids are looked up as.
         precise: compute the forward pass in float64, and from that what is kept in ``dtype``. Every tensor
             of the tape then has its value in float64 beside it, as long as the model holds it.
 
@@ -58,6 +68,9 @@ class Recorder(TorchFunctionMode):
         inputs: what to call the model with.
         entries: where the tokens enter the network.
         mode: what is carried backwards.
+        program: the calls on what depends on the input.
+        batch: the number of samples.
+        samples: which sample every element belongs to.
         found: the attentions seen.
     """
 
@@ -70,16 +83,18 @@ class Recorder(TorchFunctionMode):
         single_views: bool = False,
         changes: Mapping[int, Tensor] = MappingProxyType({}),
         precise: bool = False,
+        words: Tensor | None = None,
     ):
         super().__init__()
-        self.dtype, self._single_views = dtype, single_views
+        self.dtype, self._single_views, self._words = dtype, single_views, words
         self.mode = BackwardMode(precision=precision)
         self.inputs, self.entries = inputs, Entries(inputs)
         given = [inputs] if isinstance(inputs, Tensor) else list(inputs.values())
-        self._batch = len(given[0])
-        self._samples = Layouts()  # of more than one sample; all of a batch of one is that one's
-        self.found = AttentionFinder(self._batch, self._samples)
-        self._backward = backward
+        self.batch = len(given[0])
+        self.samples = Layouts()  # of more than one sample; all of a batch of one is that one's
+        self.found = AttentionFinder(self.batch, self.samples)
+        self._active, self._statistics = Marks(), Marks()  # from activations; 1/σ of normalisations
+        self._backward, self.program = backward, Program()
         self._nodes: set = set()  # the autograd nodes of everything seen computed
         self._foreign: set = set()  # those of what depends on no input
         self._leaves: list[Tensor] = []
@@ -87,20 +102,19 @@ class Recorder(TorchFunctionMode):
         self._is_precise, self._precise = precise, Values()
         self._depth = 0  # of the module we are in
         self._whole: tuple[nn.Module, Tensor, Tensor] | None = None  # the one that has a rule as a whole
-        self._looks_inside = (
-            True  # unless something inside of that has no rule, or its own rule is to be used
-        )
+        self._is_spliced = True  # unless something inside of that has no rule, or its own rule is to be used
+        self._records_inside = False  # whether there may be rule sets that look inside of that
         self._buffers: list[Tensor] = []  # of the model, which must not keep a tape alive
-        for t in given if self._batch > 1 else ():
-            if isinstance(t, Tensor) and t.ndim and len(t) == self._batch:
-                self._samples[t] = along(self._batch, 0, t.ndim)
+        for t in given if self.batch > 1 else ():
+            if isinstance(t, Tensor) and t.ndim and len(t) == self.batch:
+                self.samples[t] = along(self.batch, 0, t.ndim)
         if backward and isinstance(inputs, Tensor) and inputs.is_floating_point():
             self._own_type = inputs.dtype
             exact = inputs.detach().to(torch.float64)
             leaf = self._leaf(inputs.detach().to(dtype, copy=True))
             self.entries.points["pixels"] = leaf
             self._pair(leaf, exact)
-            self.inputs = self._given(leaf, self._samples[inputs])
+            self.inputs = self._given(leaf, self.samples[inputs])
             if inputs.ndim == 4:
                 self.entries.pixels.add(self.inputs)
 
@@ -130,8 +144,8 @@ class Recorder(TorchFunctionMode):
         args, kwargs = ops.positional(name, args, kwargs)
         result = self._run(name, function, args, kwargs)
         self.remember(result)
-        if self._batch > 1:
-            self._samples.follow(name, function, args, kwargs, result)
+        if self.batch > 1:
+            self.samples.follow(name, function, args, kwargs, result)
         if name not in ops.ADDITIONS or result.ndim > 3:  # a sum on the residual stream is of tokens
             self.found.queries.follow(name, function, args, kwargs, result)
         if name == "softmax":
@@ -139,7 +153,10 @@ class Recorder(TorchFunctionMode):
         if name == "softmax" and (self.carries(result) or not self._backward):
             dim, number = kwargs.get("dim", args[1] if len(args) > 1 else -1), self._softmaxes - 1
             exact = self._precise[result]
-            result = self.found.softmax(result, dim, number, self._changes.get(number), self.remember)
+            given = result
+            result = self.found.softmax(given, dim, number, self._changes.get(number), self.remember)
+            for step in self.found.reordered(given, result) if self._backward else ():
+                self.program.same(*step)
             self._pair(result, exact)
         elif args:
             self.found.follow(name, args, result)
@@ -170,7 +187,7 @@ class Recorder(TorchFunctionMode):
         args, kwargs = self._prepare(args), {key: self._prepare(value) for key, value in kwargs.items()}
         if self.dtype is not None and name in ops.CASTS:
             return args[0]
-        if self._whole is not None and not self._looks_inside:
+        if self._whole is not None and not self._records_inside:
             return self._native(name, function, args, kwargs)
         if rewritten := self._rewritten(name, args, kwargs):
             with self:
@@ -178,30 +195,46 @@ class Recorder(TorchFunctionMode):
         result = self._ruled(name, function, args, kwargs)
         if self._whole is not None or (entry := self.entries.follow(name, carriers, result)) is None:
             return result
-        return self._at_entry(entry, result, aligned(self._samples[carriers[0]], result.shape))
+        return self._at_entry(entry, result, aligned(self.samples[carriers[0]], result.shape))
 
     def _ruled(self, name: str, function: Callable, args: tuple, kwargs: dict):
         """A call with the rule that it has, or barred to relevance if it has none."""
         if name in ops.MOVEMENTS and kwargs.get("reduce") is None:
             if name in ops.JOINS:
                 args = self._constants_as_points(args)
-            return self._native(name, function, args, kwargs)
+            return self._follow_marks(name, args, self._native(name, function, args, kwargs))
         kind, function, args = self._classify(name, function, args, kwargs)
         if kind is None:
-            return self._without_rule(name, function, args, kwargs)
+            return self._follow_marks(name, args, self._without_rule(name, function, args, kwargs))
+        if function is ops.normalised:
+            args, kwargs = ops.as_normalised(name, args, kwargs), {}
         if kind != "add":
-            result = self._call_ruled(kind, None, function, args, kwargs)
+            result = self._follow_marks(name, args, self._call_ruled(kind, None, function, args, kwargs))
             if kind == "identity" and args[0] in self.entries.pixels:
                 self._round(result, function, args)
             return result
         self.found.joined(*args[:2])
         return self._call_ruled(kind, self._place(*args[:2]), function, args, kwargs)
 
+    def _follow_marks(self, name: str, args: tuple, result):
+        """Note what an activation returned, and 1/σ of a normalisation, and what these were moved to."""
+        if not isinstance(result, Tensor):
+            return result
+        moved = name in ops.MOVEMENTS
+        if name in ops.ACTIVATIONS or (moved and args[0] in self._active):
+            self._active.add(result)
+        passes = moved or name in ops.ADDITIONS | ops.QUOTIENTS | ops.CLAMPS
+        known = (t for t in args[:2] if isinstance(t, Tensor) and t in self._statistics)
+        if name in ops.STATISTICS or (passes and any(moved or t.numel() == result.numel() for t in known)):
+            self._statistics.add(result)
+        return result
+
     def _call_ruled(
         self, kind, where: Place | Unplaced | None, function: Callable, args: tuple, kwargs: dict
     ):
         precise = (self._exact(args), self._exact(kwargs)) if self._is_precise else None
         result = RuledCall.apply(self.mode, kind, where, function, kwargs, precise, *args)
+        self.program.add(ops.name_of(function), kind, function, args, kwargs, result)
         self._pair(result, self.mode.precise)
         self.mode.precise = None
         return result
@@ -209,6 +242,7 @@ class Recorder(TorchFunctionMode):
     def _native(self, name: str, function: Callable, args: tuple, kwargs: dict):
         """Run a call that autograd reads backwards by itself, or that relevance does not pass."""
         result = self._moved_or_made(name, function, args, kwargs)
+        self.program.add(name, "move" if name in ops.MOVEMENTS else "other", function, args, kwargs, result)
         if self._is_precise:
             with torch.no_grad():
                 self._pair(
@@ -309,7 +343,9 @@ class Recorder(TorchFunctionMode):
                 "off, as by model.gradient_checkpointing_disable() or model.set_grad_checkpointing(False)"
             )
         message = f"{node} (in place or hidden from Python, before {calling_module()})"
-        return NoRule.apply(self.mode, message, t)
+        barred = NoRule.apply(self.mode, "other", message, t)
+        self.program.same(t, barred)
+        return barred
 
     def _is_seen(self, node) -> bool:
         """Whether only data was moved since what was seen."""
@@ -331,18 +367,23 @@ class Recorder(TorchFunctionMode):
         if isinstance(value, Tensor) and self.carries(value):
             seen = self.seen(value)
             if self.dtype is not None and seen.dtype != self.dtype:
-                seen = seen.to(self.dtype)
+                given, seen = seen, seen.to(self.dtype)
+                self.program.add("to", "move", Tensor.to, (given, self.dtype), {}, seen)
                 self.remember(seen)
             if seen is not value:
-                self._samples[seen] = self._samples[value]
+                self.samples[seen] = self.samples[value]
                 self._pair(seen, self._precise[value])
+                self.found.moved(value, seen)
+                for marks in (self._active, self._statistics):
+                    if value in marks:
+                        marks.add(seen)
             return seen
         if isinstance(value, Tensor):
             constant = _constant(value)
             cast = self.dtype is not None and constant.is_floating_point()
             constant = constant.to(self.dtype) if cast else constant
             if constant is not value:
-                self._samples[constant] = self._samples[value]
+                self.samples[constant] = self.samples[value]
             return constant
         return value
 
@@ -351,45 +392,72 @@ class Recorder(TorchFunctionMode):
     def _leaf(self, value: Tensor) -> Tensor:
         self._leaves.append(value.requires_grad_())
         self.entries.leaves.append(value)
+        self.program.leaf(value)
+        self.samples[value] = along(self.batch, 0, value.ndim)
         return value
 
-    def _given(self, point: Tensor, numbers: Tensor | None) -> Tensor:
-        """What a model goes on with that may write into it: the point on the tape stays as it is."""
-        ours = point.clone()
+    def _given(self, point: Tensor, numbers: Tensor | None, back: Callable = lambda t: t) -> Tensor:
+        """What a model goes on with that may write into it: the point on the tape stays as it is.
+
+        Args:
+            point: on the tape, samples first.
+            numbers: of the samples in the model's own order.
+            back: the order of the model.
+        """
+        ours = back(point).clone()
+        self.program.same(point, ours, back)
         self.remember(ours)
         if (exact := self._precise[point]) is not None:
-            self._pair(ours, exact.clone())
-        self._samples[ours] = numbers
+            self._pair(ours, back(exact).clone())
+        self.samples[ours] = numbers
         return ours
 
     def _looked_up(self, ids: Tensor, vectors: Tensor) -> Tensor:
         """Vectors that token ids were looked up as: they require a gradient in the place of these."""
-        numbers = self._samples[ids]
+        numbers = self.samples[ids]
         numbers = None if numbers is None else numbers.unsqueeze(-1)
         where = self._entry_place(vectors, numbers)
+        if self._words is not None:
+            vectors = self._given_words(vectors, where)
         point = self._leaf(where.leading(vectors.detach().to(self.dtype), vectors.ndim))
-        ours = self._given(where.back(point, vectors.shape), numbers)
+        shape = vectors.shape
+        ours = self._given(point, numbers, lambda t: where.back(t, shape))
         self._pair(ours, vectors.detach().to(torch.float64))
         self.entries.found(point, ours)
         return ours
 
+    def _given_words(self, vectors: Tensor, where: Place) -> Tensor:
+        """What stands in the place of what token ids were looked up as, in the model's order."""
+        expected = where.leading(vectors, vectors.ndim).shape
+        if self._words.shape != expected:
+            raise ValueError(
+                f"words of shape {tuple(self._words.shape)}: the model looks token ids up as {tuple(expected)}"
+            )
+        if self.entries.lookups:
+            raise RefusedError(
+                "tokens enter the model in several places: which words are meant cannot be told"
+            )
+        return where.back(self._words.detach().to(vectors.device), vectors.shape)
+
     def _at_entry(self, name: str, t: Tensor, numbers: Tensor | None) -> Tensor:
         """A tensor that is a point of :class:`Entries`; returns what the model goes on with."""
         self.remember(t)
+        self.samples[t] = numbers
         where = self._entry_place(t, numbers)
-        point = where.leading(t, t.ndim)
-        ours = self._given(where.back(point, t.shape), numbers)
+        point, shape, ndim = where.leading(t, t.ndim), t.shape, t.ndim
+        self.program.same(t, point, lambda x: where.leading(x, ndim))
+        ours = self._given(point, numbers, lambda x: where.back(x, shape))
         if (exact := self._precise[t]) is not None:
             self._pair(ours, exact.clone())
         self.entries.reached(name, point, ours)
         return ours
 
     def _entry_place(self, t: Tensor, numbers: Tensor | None) -> Place:
-        if self._batch == 1:
+        if self.batch == 1:
             ones = [d for d, size in enumerate(t.shape[:-1]) if size == 1]
             return Place(ones[0] if ones else 0, 1, 1, t.ndim)
-        where = None if numbers is None else place(numbers, self._batch)
-        return where or by_size(t.shape, self._batch) or Place(0, self._batch, 1, t.ndim)
+        where = None if numbers is None else place(numbers, self.batch)
+        return where or by_size(t.shape, self.batch) or Place(0, self.batch, 1, t.ndim)
 
     # --- rules of modules
 
@@ -404,7 +472,8 @@ class Recorder(TorchFunctionMode):
         with torch._C.DisableTorchFunction():  # hooks run where the mode sees even a look at an attribute
             carriers = [a for a in arguments if self.carries(a)]
             if len(carriers) == 1:
-                self._whole, self._looks_inside = (module, carriers[0], self._prepare(carriers[0])), rule[1]
+                self._whole = module, carriers[0], self._prepare(carriers[0])
+                self._is_spliced = self._records_inside = rule[1]
 
     def leave(self, module: nn.Module, arguments: tuple, result):
         """After a module: give what it returned its own rule, if it has one as a whole."""
@@ -416,13 +485,17 @@ class Recorder(TorchFunctionMode):
         with torch._C.DisableTorchFunction():
             if not isinstance(result, Tensor) or not self.carries(result):
                 return None
-            numbers = self._samples[result]
+            numbers = self.samples[result]
             exact = self._precise[result]
-            if not self._looks_inside:
-                result = RuledModule.apply(self.mode, rule_of_module(module)[0], result, x)
+            if not self._is_spliced:
+                kind, inside = rule_of_module(module)[0], result
+                result = RuledModule.apply(self.mode, kind, result, x)
                 self.remember(result)
-                self._samples[result] = numbers
+                self.samples[result] = numbers
                 self._pair(result, exact)
+                self.program.whole(type(module).__name__, kind, inside, x, result)
+                if kind == "activation":
+                    self._active.add(result)
             name = "layer_norm" if "Norm" in type(module).__name__ else "module"
             entry = self.entries.follow(name, [given], result)
             return result if entry is None else self._at_entry(entry, result, numbers)
@@ -454,10 +527,12 @@ class Recorder(TorchFunctionMode):
             self.mode.before_writing(target)
             if self._is_precise:
                 self._overwrite_precise(target, function, rest, kwargs)
-            function(target, *rest, **{key: self._prepare(v) for key, v in kwargs.items()})
-            same = [v for v in values if v.ndim == target.ndim and self._samples[v] is not None]
-            if self._samples[target] is None and same:
-                self._samples[target] = aligned(self._samples[same[0]], target.shape)
+            options = {key: self._prepare(v) for key, v in kwargs.items()}
+            function(target, *rest, **options)
+            self.program.wrote(name, function, (target, *rest), options, target)
+            same = [v for v in values if v.ndim == target.ndim and self.samples[v] is not None]
+            if self.samples[target] is None and same:
+                self.samples[target] = aligned(self.samples[same[0]], target.shape)
             self._wrote(target)
         elif given is not None:
             target = self._assign(target, self._accumulated(target, *given))
@@ -486,7 +561,8 @@ class Recorder(TorchFunctionMode):
             if "multiple views" in str(e) and not self._single_views:
                 raise MultipleViews from None
             raise
-        self._samples[target] = self._samples[new]
+        self.program.wrote("assign", torch.clone, (new,), {}, target)
+        self.samples[target] = self.samples[new]
         self.entries.written(target, new)
         self._wrote(target)
         return target
@@ -522,15 +598,17 @@ class Recorder(TorchFunctionMode):
             )
 
         result = placed(source)
+        self.program.add(name, "move", placed, (source,), {}, result)
         if self._is_precise:
             with torch.no_grad():
                 self._pair(result, placed(self._exact(source)))
         if int(placed(torch.ones_like(source.detach())).max()) > 1:
             message = f"{name} of several rows to one (called by {calling_module()})"
-            exact, result = self._precise[result], NoRule.apply(self.mode, message, result)
-            self._pair(result, exact)
+            given, result = result, NoRule.apply(self.mode, "other", message, result)
+            self.program.same(given, result)
+            self._pair(result, self._precise[given])
         self.remember(result)
-        self._samples[result] = aligned(self._samples[target], result.shape)
+        self.samples[result] = aligned(self.samples[target], result.shape)
         if not self.carries(target) and not bool(target.any()):
             return result
         return self._call("add", torch.add, (target, result), {})
@@ -540,11 +618,11 @@ class Recorder(TorchFunctionMode):
     def _place(self, u: Tensor, v: Tensor) -> Place | Unplaced:
         """Where the samples lie in the sum of two tensors."""
         shape = torch.broadcast_shapes(u.shape, v.shape)
-        if self._batch == 1:
+        if self.batch == 1:
             return Place(0, 1, 1, len(shape))
-        known = [n for t in (u, v) if (n := aligned(self._samples[t], shape)) is not None]
-        places = (place(numbers, self._batch) for numbers in known)
-        where = next(filter(None, places), None) if known else by_size(shape, self._batch)
+        known = [n for t in (u, v) if (n := aligned(self.samples[t], shape)) is not None]
+        places = (place(numbers, self.batch) for numbers in known)
+        where = next(filter(None, places), None) if known else by_size(shape, self.batch)
         if where is None:
             return Unplaced(
                 f"which numbers of a sum of shape {tuple(shape)} in {calling_module()} belong to one sample "
@@ -575,8 +653,9 @@ class Recorder(TorchFunctionMode):
         both = len(args) > 1 and carries(args[0]) and carries(args[1])
         if (added := rule_of_function(name)) is not None:
             return added, function, args
-        if name in ops.IDENTITIES and not any(map(carries, args[1:])):
-            return "identity", function, args
+        kind = next((kind for kind, names in _UNARY.items() if name in names), None)
+        if kind is not None and not any(map(carries, args[1:])):
+            return kind, ops.normalised if kind == "norm" else function, args
         if name == "addmm" and not carries(args[0]) and not carries(args[2]) and not kwargs:
             return "linear", F.linear, (args[1], args[2].mT, args[0])
         if name == "linear" and not carries(args[1]):
@@ -584,12 +663,12 @@ class Recorder(TorchFunctionMode):
         if name == "conv2d" and args[0] in self.entries.pixels:
             return "pixels", function, args
         if name in ops.MATRIX_PRODUCTS and both:
-            return "matmul", torch.matmul, args
+            return self._at_attention("matmul", "attention", args), torch.matmul, args
         if name in ops.MATRIX_PRODUCTS and carries(args[0]) and min(args[0].ndim, args[1].ndim) > 1:
             times = F.linear if args[1].ndim == 2 else _times_transposed
             return "linear", times, (args[0], args[1].mT)
         if name == "einsum" and len(args) == 3 and carries(args[1]) and carries(args[2]):
-            return "bilinear", function, args
+            return self._at_attention("bilinear", "attention einsum", args[1:]), function, args
         if name in ops.MEANS:
             return "mean", ops.MEANS[name], args
         if name in ops.ADDITIONS and not kwargs:
@@ -600,23 +679,50 @@ class Recorder(TorchFunctionMode):
             return "identity" if first in self.entries.pixels else "shift", torch.add, (first, second)
         if name in ops.PRODUCTS:
             first, second = args if carries(args[0]) else (args[1], args[0])
-            return ("product" if both else "identity"), torch.mul, (first, second)
+            if both:
+                return self._product(first, second)
+            return "identity" if first in self.entries.pixels else "scale", torch.mul, (first, second)
         if name in ops.QUOTIENTS and not carries(args[1]):
-            return "identity", torch.div, args
+            return "identity" if args[0] in self.entries.pixels else "scale", torch.div, args
+        if name in ops.QUOTIENTS and both and self._is_scale(args[1], args[0]):
+            return "by its own norm", torch.div, args
         return None, function, args
+
+    def _at_attention(self, kind: str, at_attention: str, factors: Sequence) -> str:
+        """The kind of a product of two tensors, one of which may be an attention."""
+        first, second = (self.found.is_attention(t) for t in factors[:2])
+        return at_attention if first else f"{at_attention}, swapped" if second else kind
+
+    def _is_scale(self, t: Tensor, x: Tensor) -> bool:
+        """Whether ``t`` is one 1/σ, or σ, for several elements of ``x``."""
+        reduced = t.numel() < x.numel() or any(
+            n > 1 and s == 0 for n, s in zip(t.shape, t.stride(), strict=True)
+        )
+        return t in self._statistics and x not in self._statistics and reduced
+
+    def _product(self, u: Tensor, v: Tensor):
+        """The kind of an element-wise product: by an activation or by 1/σ, which come first, or of equals."""
+        for x, scale in ((u, v), (v, u)):
+            if self._is_scale(scale, x):
+                return "by its own norm", torch.mul, (x, scale)
+        active = [t in self._active for t in (u, v)]
+        if active[0] != active[1]:
+            return "gate", torch.mul, (u, v) if active[0] else (v, u)
+        return "product", torch.mul, (u, v)
 
     def _without_rule(self, name: str, function, args: tuple, kwargs: dict):
         """Run an operation whose gradient may pass but whose relevance must not."""
-        self._looks_inside = False
+        self._is_spliced = False
         result = self._native(name, function, args, kwargs)
         of = " of what are no pixels of the input any more" if name == "conv2d" else ""
-        message = f"{name} (called by {calling_module()}){of}"
+        message, kind = f"{name} (called by {calling_module()}){of}", "conv" if name == "conv2d" else "other"
 
         def guard(t):
             if not isinstance(t, Tensor) or not t.requires_grad:
                 return t
-            barred = NoRule.apply(self.mode, message, t)
+            barred = NoRule.apply(self.mode, kind, message, t)
             self._pair(barred, self._precise[t])
+            self.program.same(t, barred)
             return barred
 
         return _map(guard, result)

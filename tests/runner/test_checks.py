@@ -114,7 +114,7 @@ def test_the_check_leaves_what_is_drawn_as_it_was(vit, images):
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
-    Checks(Drawing()).begin(vit, images, TARGET)
+    Checks(method := Drawing()).begin(method, vit, images, TARGET)
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -123,7 +123,7 @@ def test_the_deviation_of_a_reduced_precision_is_always_reported(dtype, vit, ima
     method = TransformerAttribution(start_layer=0, dtype=dtype)
     checks = Checks(method)
     maps = method(vit, images, TARGET)
-    checks.look(vit, images, TARGET, maps)
+    checks.look(method, vit, images, TARGET, maps)
     exact = TransformerAttribution(start_layer=0, dtype="float64")(vit, images, TARGET)
     expected = ((maps - exact).norm(dim=1) / torch.maximum(maps.norm(dim=1), exact.norm(dim=1))).max().item()
     assert checks.found == {"deviation": pytest.approx(expected)}
@@ -143,14 +143,15 @@ def test_one_batch_in_eight_is_computed_in_float64_too():
     method, checks, seen = Rough(), Checks(Rough()), []
     for error in range(1, EVERY + 2):
         inputs = torch.full((2, 1), float(error))
-        checks.look(None, inputs, None, method(None, inputs, None))
+        checks.look(method, None, inputs, None, method(None, inputs, None))
         seen.append(checks.found["deviation"])
     assert seen == [pytest.approx(1 / 2)] * EVERY + [pytest.approx((EVERY + 1) / (EVERY + 2))]
 
 
 def test_mixed_precision_is_compared_with_float64_at_the_start(vit, images):
-    checks = Checks(TransformerAttribution(start_layer=0, dtype="mixed"))
-    checks.begin(vit, images, TARGET)
+    method = TransformerAttribution(start_layer=0, dtype="mixed")
+    checks = Checks(method)
+    checks.begin(method, vit, images, TARGET)
     assert 0 < checks.found["deviation"] < 1e-4
 
 
@@ -167,22 +168,23 @@ class BadlyMixed:
 
 def test_mixed_precision_that_is_not_that_of_float64_is_refused(vit, images):
     with pytest.raises(BenchError, match=r"method.dtype=mixed: .* choose method.dtype=float64"):
-        Checks(BadlyMixed()).begin(vit, images, TARGET)
+        Checks(method := BadlyMixed()).begin(method, vit, images, TARGET)
 
 
 def test_a_batch_that_is_tried_again_is_checked_again(vit, images):
-    checks = Checks(TransformerAttribution(start_layer=0))
+    method = TransformerAttribution(start_layer=0)
+    checks = Checks(method)
 
     def begin_and_fail():
         with checks.attempt():
-            checks.begin(vit, images, TARGET)
+            checks.begin(method, vit, images, TARGET)
             raise MemoryError
 
     with pytest.raises(MemoryError):
         begin_and_fail()
     assert checks.found == {}
     with checks.attempt():
-        checks.begin(vit, images, TARGET)
+        checks.begin(method, vit, images, TARGET)
     assert set(checks.found) >= NAMES
 
 
@@ -227,4 +229,6 @@ def test_rows_do_not_depend_on_where_the_check_was(configure, tmp_path):
 
 def test_a_refusal_names_what_to_do():
     with pytest.raises(RefusedError, match="explain samples one by one"):
-        Checks(Batched()).begin(lambda x: x.flatten(1)[:, :3], torch.rand(2, 3, 4, 4), TARGET[:2])
+        Checks(method := Batched()).begin(
+            method, lambda x: x.flatten(1)[:, :3], torch.rand(2, 3, 4, 4), TARGET[:2]
+        )
