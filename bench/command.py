@@ -19,10 +19,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from bench._own_packages import working_directory_last
-from bench.cli import say, tell
+from bench.cli import exit_codes, tell
 from bench.errors import BenchError
-
-USER_MISTAKE = 2  # exit code
+from bench.suggestions import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ COMMANDS = {
     "list": Command("bench.listing", "methods, metrics, models, datasets, tasks, protocols, suites, experiments"),
     "check": Command("bench.check.__main__", "a method, metric, task, data set or model of your own, on tiny data"),
     "verify": Command("bench.verify.__main__", "methods and metrics against stored numbers"),
-    "finetune": Command("bench.finetune.__main__", "train the paper's classifier of movie reviews", True),
+    "finetune": Command("bench.finetune.__main__", "train the paper's classifier of reviews", True, "command_line"),
     "completion": Command("bench.completion", 'print what makes a shell complete: eval "$(tebench completion bash)"'),
 }  # fmt: skip
 HELP = {"-h", "--help"}
@@ -66,12 +65,8 @@ def main() -> None:
     os.environ.setdefault("PYTHONSAFEPATH", "1")
     working_directory_last()
     name, *arguments = sys.argv[1:] or ["--help"]
-    try:
-        code = run(name, arguments)
-    except BenchError as e:
-        say(f"error: {e}")
-        code = USER_MISTAKE
-    sys.exit(code)
+    with exit_codes():
+        sys.exit(run(name, arguments))
 
 
 def run(name: str, arguments: Sequence[str]) -> int | None:
@@ -89,7 +84,7 @@ def run(name: str, arguments: Sequence[str]) -> int | None:
         tell(version("transformer-explanation-bench"))
         return None
     if name not in COMMANDS:
-        raise BenchError(f"tebench {name}: expected one of {', '.join(COMMANDS)}")
+        raise BenchError(f"tebench {name}: {did_you_mean(name, COMMANDS)}")
     command = COMMANDS[name]
     if HELP & set(arguments) and not command.is_hydra and name != "explain":
         tell(documentation(name))

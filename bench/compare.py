@@ -20,10 +20,10 @@ from bench.errors import BenchError
 from bench.tables.select import Scored, select
 from bench.tables.statistics import RESAMPLES, protocol_label
 from metrics import Statistic, bootstrap, holm, interval, paired_p_value
+from metrics.intervals import FEW
 
 LEVEL = 0.05
 COMMA = re.compile(r",(?![^(]*\))")  # between labels, not between the settings in the brackets of one
-FEW = 30  # samples, below which an interval is too narrow to rely on
 
 
 def compare(config: Mapping[str, Any], first: str, second: str) -> pd.DataFrame:
@@ -31,7 +31,8 @@ def compare(config: Mapping[str, Any], first: str, second: str) -> pd.DataFrame:
 
     Columns: metric, explained, k, samples (on which the metric is defined for both), first and second (their
     values), difference (first − second), low and high (its 95 % interval), p_value, better (``first``,
-    ``second``, or none where they cannot be told apart at 5 % or the metric has no direction).
+    ``second``, or none where they cannot be told apart at 5 %, there are fewer than 30 samples, or the metric has
+    no direction).
 
     Args:
         config: a resolved configuration.
@@ -100,7 +101,7 @@ def _difference(one: Statistic, other: Statistic, seed: int) -> dict[str, float]
 
 
 def _better(row: Any, higher_is_better: bool | None) -> str:
-    if higher_is_better is None or not row.p_value < LEVEL:
+    if higher_is_better is None or row.samples < FEW or not row.p_value < LEVEL:
         return ""
     return "first" if (row.difference > 0) == higher_is_better else "second"
 
@@ -134,7 +135,7 @@ def markdown(table: pd.DataFrame, config: Mapping[str, Any], names: Sequence[str
     )
     few = table["samples"].min() < FEW
     warning = (
-        f"\n\nFewer than {FEW} samples: such intervals are too narrow, and such p-values too small."
+        f"\n\nFewer than {FEW} samples: such an interval is too narrow, so neither is called better."
         if few
         else ""
     )

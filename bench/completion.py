@@ -14,7 +14,8 @@ from bench.cli import tell
 from bench.command import COMMANDS
 from bench.config import config_dirs
 from bench.errors import BenchError
-from bench.listing import KINDS, choices
+from bench.listing import KINDS
+from bench.suggestions import choices
 
 SCRIPTS = {
     # Bash takes = and : for the ends of words, so what it has already of the word is cut off again.
@@ -107,5 +108,5 @@ def _values(key: str, value: str, catalogue: Catalogue) -> list[str]:
     """What may stand behind a key, several with commas between them."""
     before, comma, begun = value.rpartition(",")
     group = GROUP_OF.get(key)
-    names = EXPLAINED if key == "explained" else choices(catalogue, group) if group else ()
+    names = EXPLAINED if key == "explained" else sorted(choices(catalogue, group)) if group else ()
     return [f"{key}={before}{comma}{name}" for name in names if name.startswith(begun)]

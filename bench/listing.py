@@ -15,6 +15,7 @@ from bench.catalogue import Catalogue
 from bench.cli import command_line, show, tell
 from bench.config import config_dirs, overrides_of
 from bench.errors import BenchError
+from bench.suggestions import choices, did_you_mean
 
 # What a reader asks for, and the folder of choices with that.
 KINDS = {
@@ -32,16 +33,6 @@ KINDS = {
 SENTENCE_END = re.compile(r"(?<=\w{3}\.) (?=[A-Z])")  # not of an abbreviation
 
 
-def choices(catalogue: Catalogue, group: str) -> list[str]:
-    """The names of a group, those that belong to a suite (``embedded/image``) among them."""
-    inner = [
-        f"{file.parent.name}/{file.stem}"
-        for folder in catalogue.folders
-        for file in sorted((folder / group).glob("*/*.yaml"))
-    ]
-    return [*catalogue.names(group), *dict.fromkeys(inner)]
-
-
 def listed(kind: str, catalogue: Catalogue) -> list[dict[str, str]]:
     """The choices of a kind: ``name`` as on the command line, ``title`` for readers, and ``about``.
 
@@ -55,11 +46,16 @@ def listed(kind: str, catalogue: Catalogue) -> list[dict[str, str]]:
             "title": _title(catalogue.read(group, name)),
             "about": about(catalogue, group, name),
         }
-        for name in choices(catalogue, group)
+        for name in sorted(choices(catalogue, group), key=_depth)
     ]
     if kind == "methods":
         found.sort(key=lambda one: catalogue.method(one["name"]).order)
     return found
+
+
+def _depth(name: str) -> tuple[int, str]:
+    """Those of a suite, in folders, are listed last."""
+    return name.count("/"), name
 
 
 def _title(content: Mapping[str, Any]) -> str:
@@ -88,7 +84,7 @@ def main(arguments: Sequence[str]) -> None:
     """
     kinds = [a for a in overrides_of(arguments) if a != "--json"]
     if unknown := [kind for kind in kinds if kind not in KINDS]:
-        raise BenchError(f"{unknown[0]}: expected one of {', '.join(KINDS)}")
+        raise BenchError(f"{unknown[0]}: {did_you_mean(unknown[0], KINDS)}")
     catalogue = Catalogue(config_dirs(arguments))
     found = {kind: listed(kind, catalogue) for kind in kinds or KINDS}
     if "--json" in arguments:

@@ -6,6 +6,7 @@ columns of those per-sample numbers, so that it can be recomputed from stored ro
 
 from metrics.bootstrap import Statistic, bootstrap, interval
 from metrics.comparisons import Comparisons, compare
+from metrics.intervals import intervals, wilson
 from metrics.maps import minmax, upsample
 from metrics.metric import Columns, Curve, Metric
 from metrics.perturbation import PerturbationAUC, accuracy_curve, auc, removed
@@ -56,6 +57,7 @@ __all__ = [
     "compare",
     "foreground",
     "interval",
+    "intervals",
     "mean_average_precision",
     "minmax",
     "miou",
@@ -70,4 +72,5 @@ __all__ = [
     "token_f1",
     "top_k",
     "upsample",
+    "wilson",
 ]

@@ -14,9 +14,10 @@ PACKAGES = ("bench", "methods", "metrics")
 ALLOWED = {"methods": {"methods", "torch", "numpy", "sklearn"}, "metrics": {"metrics", "torch", "numpy"}}
 # Each part of bench imports those of the groups before its own, and nothing of the others in its group.
 LAYERS = (
-    {"_own_packages", "_torchvision_guard", "errors"},
-    {"catalogue", "cli", "hub"},
-    {"config", "store.files", "command"},
+    {"_own_packages", "_torchvision_guard", "errors", "terminal"},
+    {"catalogue", "cli", "hub", "titles"},
+    {"suggestions"},
+    {"config", "store.files", "usage", "command"},
     {"data", "embedded", "listing"},
     {"models", "completion"},
     {"tasks", "store"},

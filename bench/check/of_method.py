@@ -84,7 +84,8 @@ def _maps(method: Callable, setting: Prepared, found: Findings) -> bool:
     )
     if getattr(method, "reproducible", True):
         with found.attempt("again"):
-            difference = float(relative_difference(method(model.forward, inputs, target), relevance).max())
+            again = method(model.forward, inputs, target).detach()
+            difference = float(relative_difference(again, relevance.detach()).max())
             found.expect(
                 "again",
                 difference <= SAME,

@@ -30,7 +30,6 @@ SCALED = {
     SIGNED: "relevance of both signs, each map divided by its greatest magnitude",
 }
 PANEL = 2.6  # inches
-FIGURES = (".png", ".jpg", ".jpeg", ".webp", ".svg", ".pdf")
 PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -62,6 +61,8 @@ class Explanation:
         titles: of the methods, by name.
         maps: relevance by method: of pixels (H, W) in 0..1, or if it has both signs in -1..1; or of words
             (n,), at least 0.
+        relevance: by method, as a program wants it: of an image with sign and scale on the method's own grid
+            (rows, columns), of a text what ``maps`` has.
     """
 
     model: str
@@ -70,6 +71,7 @@ class Explanation:
     classes: Sequence[Class]
     titles: Mapping[str, str]
     maps: dict[str, np.ndarray]
+    relevance: dict[str, np.ndarray]
 
     @property
     def top(self) -> list[tuple[Class, float]]:

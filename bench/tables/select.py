@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from bench.catalogue import catalogue_of
-from bench.config import build, configuration, method_of, quoted
+from bench.config import build, method_of
 from bench.errors import BenchError
 from bench.store.blocks import Work, merge, unfinished
 from bench.store.cells import Result, cells_folder, results
@@ -19,8 +19,6 @@ from bench.tasks import Measurement, Task
 
 EXPLAINED = ("predicted", "target")
 OF_THE_METHOD = ("method", "explained", "engine", "variant")  # keys in which the cells of one table differ
-# How overrides begin that choose no model, data or setting beyond what suite, task and protocol choose.
-NO_CONDITION = ("suite=", "task=", "protocol=", "method", "+method", "explained=", "paths.results=")
 SHOWN = 6  # differences in a message
 ABSENT = "absent"  # in the place of a setting that a method does not have
 
@@ -372,28 +370,4 @@ def _check_same_samples(selection: Selection) -> Selection:
     return selection
 
 
-def standard_configuration(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What suite, task and protocol choose by themselves, with the same folders."""
-    where = [f"paths.{key}={quoted(config['paths'][key])}" for key in ("data", "embedded")]
-    dirs = [f"--config-dir={folder}" for folder in config["config_dirs"]]
-    choice = [f"{key}={config[key]['name']}" for key in ("suite", "task", "protocol")]
-    return configuration([*dirs, *choice, *where])
-
-
-def is_standard(config: Mapping[str, Any]) -> bool:
-    """Whether data set, model, metrics and settings are those that the suite and the protocol themselves choose."""
-    if all(override.startswith(NO_CONDITION) for override in config["overrides"]):
-        return True  # without composing the configuration once more
-    try:
-        own = standard_configuration(config)
-    except BenchError:  # a task of the user's own may not have a data set in the suite
-        return False
-    same = [own["task"][key] == config["task"][key] for key in ("metrics", "inputs")]
-    conditions = [
-        wanted(c, {"_target_": ""}) | {"names": [c["dataset"]["name"], c["model"]["name"]]}
-        for c in (own, config)
-    ]
-    return all(same) and conditions[0] == conditions[1]
-
-
-__all__ = ["Scored", "Selection", "is_standard", "select", "so_far"]
+__all__ = ["Scored", "Selection", "select", "so_far"]

@@ -84,7 +84,7 @@ def test_only_what_is_classified_correctly_may_be_scored(keep):
     curve = np.stack(rows["negative_predictions"])[:30].mean(axis=0)
     value = made.data.set_index("metric").loc["negative_auc", "value"]
     assert value == pytest.approx(100 * np.trapezoid(curve, np.arange(10) / 10))
-    assert "; 30 samples, accuracy of the model 75.0 %" in made.caption
+    assert "; 40 samples, of which 30 are scored, accuracy of the model 75.0 %" in made.caption
     keep("rollout", rows.assign(predicted=0))
     with pytest.raises(BenchError, match=r"no sample is scored.*only_correct=false"):
         table(config)

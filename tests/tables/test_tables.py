@@ -54,7 +54,7 @@ def test_perturbation_has_a_column_for_each_direction_and_explained_class(keep):
     )  # the lower the better
     assert not shown.loc["gradcam", "Positive AUC ↓ predicted"].startswith("**")
     assert shown.loc["gradcam", "Positive AUC ↓ target"] == "–"
-    assert "accuracy of the model 75.0 %" in table(config).caption
+    assert "accuracy of the model 75.0 % [59.8, 85.8]" in table(config).caption
     assert "55.20 (thread)" in table(config).markdown()  # the public re-runs
 
 
@@ -96,6 +96,32 @@ def test_numbers_come_from_the_rows_with_their_interval(keep):
     assert data.loc["map", "high"] - data.loc["map", "low"] == pytest.approx(2 * half_width, rel=0.1)
     assert (data["low"] < data["value"]).all()
     assert (data["value"] < data["high"]).all()
+
+
+def test_a_number_of_few_samples_has_a_width_and_is_never_bold(keep):
+    few = segmentation().head(8).assign(average_precision=0.9)
+    keep("lrp", few.assign(average_precision=0.8))
+    made = table(keep("rollout", few))
+    data = made.data[made.data["metric"] == "map"].set_index("method")
+    assert data.loc["rollout", "low"] < 80 < 90 < data.loc["rollout", "high"]
+    assert not made.shown.map(lambda text: "**" in text or "≈" in text).any(axis=None)
+    assert "No number of fewer than 30 samples is bold" in made.markdown()
+    assert "one pseudo-sample at each end of the range" in made.markdown()
+    assert "Bold" not in made.markdown()
+
+
+def test_a_number_of_many_samples_is_the_best_of_its_like(keep):
+    """GradCAM is defined on 10 samples and has the best number: LRP is bold, and compared with."""
+    similar = np.linspace(-0.5, 1, SAMPLES)
+    some = np.where(np.arange(SAMPLES) < 10, similar, np.nan)
+    keep("gradcam", segmentation().assign(class_similarity=some), SIMILAR)
+    made = table(keep("lrp", segmentation(seed=1).assign(class_similarity=similar), SIMILAR))
+    shown = made.shown["Similarity to another class ↓"]
+    assert shown["lrp"].startswith("**")
+    assert "**" not in shown["gradcam"]
+    data = made.data[made.data["metric"] == "class_similarity"].set_index("method")
+    assert data.loc["lrp", "p_value"] == 1
+    assert data["interval"].to_dict() == {"gradcam": "bootstrap with pseudo-samples", "lrp": "bootstrap"}
 
 
 def test_what_cannot_be_told_from_the_best_is_marked(keep):
