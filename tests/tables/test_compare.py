@@ -7,7 +7,8 @@ import pytest
 
 from bench.compare import compare, main
 from bench.errors import BenchError
-from metrics import bootstrap, interval, paired_p_value
+from metrics import bootstrap
+from metrics import compare as compared
 from metrics.segmentation import PixelAccuracy
 from tests.support.stored_rows import segmentation
 
@@ -22,11 +23,12 @@ def test_the_difference_is_that_of_the_paired_bootstrap(keep):
         PixelAccuracy(name="p", title="p").statistics({c: rows[c].to_numpy() for c in rows})[0]
         for rows in (ours.sort_values("id"), theirs.sort_values("id"))  # as they are stored
     ]
-    first, second = bootstrap(pair, seed=config["seed"])
-    low, high = interval(first - second)
-    assert row["difference"] == pytest.approx(pair[0].value - pair[1].value, rel=1e-12)
-    assert (row["low"], row["high"]) == pytest.approx((float(low), float(high)), rel=1e-9)
-    assert row["p_value"] == pytest.approx(float(paired_p_value(first, second)))
+    expected = compared([one.value for one in pair], bootstrap(pair, seed=config["seed"]))
+    difference = pair[0].value - pair[1].value
+    assert row["difference"] == pytest.approx(difference, rel=1e-12)
+    assert expected.low[0, 1] < difference < expected.high[0, 1]
+    assert (row["low"], row["high"]) == pytest.approx((expected.low[0, 1], expected.high[0, 1]), rel=1e-9)
+    assert row["p_value"] == pytest.approx(expected.p_values[0, 1])
     assert row["samples"] == len(ours)
 
 
