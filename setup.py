@@ -13,7 +13,7 @@ setup(
     package_dir={"bench.conf": "conf", "bench.reference": "results/reference"},
     package_data={
         "": ["py.typed", "*.txt", "*.safetensors", "*.json", "*.html", "*.css", "*.js"],
-        "bench.conf": ["**/*.yaml"],
+        "bench.conf": ["**/*.yaml", "**/*.md"],
         "bench.reference": ["*.csv"],
     },
 )
