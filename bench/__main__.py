@@ -22,6 +22,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 import bench  # noqa: F401  first: see its docstring
+from bench._own_packages import working_directory_last
 from bench.catalogue import CONF
 from bench.cli import USER_MISTAKE, exit_codes, say, tell
 from bench.errors import BenchError
@@ -36,6 +37,7 @@ def main(cfg: DictConfig) -> dict[str, float] | None:
     from bench.runner import sweep
     from bench.runner.cell import run
 
+    working_directory_last()  # in a process that a launcher started, too
     sweep.keep_signals()
     if multiprocessing.get_start_method() == "loky":
         # joblib's own way to start processes, in which those that load data cannot be started.
@@ -82,6 +84,7 @@ def run_sweep() -> None:
 
 def command_line() -> None:
     """Run what the command line names: a cell, a sweep, or an explanation of one's own sample."""
+    working_directory_last()
     if sys.argv[1:2] == ["explain"]:
         from bench.explain.cli import main as explain
 

@@ -8,8 +8,13 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-PROJECT = Path(__file__).resolve().parent.parent
-CONF = PROJECT / "conf"
+PACKAGE = Path(__file__).resolve().parent
+# In a checkout the choices and the published numbers lie beside the package, and data and results belong there
+# too; where the package is installed, these two lie in it, and everything else below the working directory.
+INSTALLED = (PACKAGE / "conf").is_dir()
+PROJECT = PACKAGE.parent
+CONF = PACKAGE / "conf" if INSTALLED else PROJECT / "conf"
+REFERENCE = PACKAGE / "reference" if INSTALLED else PROJECT / "results" / "reference"
 
 UNKNOWN_ORDER = 500  # the place of methods without a file: behind those with one, before floor and ceiling
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 
+from bench._own_packages import working_directory_last
 from bench.errors import BenchError
 
 EVERY = 30.0  # seconds between lines that tell how far something is
@@ -133,6 +134,7 @@ def option(name: str, arguments: Sequence[str]) -> tuple[str | None, list[str]]:
 
 def command_line(program: Callable[[Sequence[str]], None]) -> None:
     """Run a program on its arguments; a user's mistake ends it with a message and exit code 2."""
+    working_directory_last()
     if {"-h", "--help"} & set(sys.argv[1:]):
         tell(sys.modules["__main__"].__doc__)
         return

@@ -15,7 +15,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bench.catalogue import CONF, PROJECT, Catalogue
+from bench.catalogue import CONF, INSTALLED, PACKAGE, PROJECT, Catalogue
 from bench.errors import BenchError
 from bench.suggestions import GROUPS, check_choices, unknown_setting
 from bench.titles import retitled
@@ -43,8 +43,10 @@ def _flag(key: str, *, _root_: DictConfig) -> bool:
 
 
 for _name, _resolver in {
-    # In configuration files ${project:data} is that folder of the project, wherever a program is started.
-    "project": lambda path: str(PROJECT / path),
+    # In configuration files ${project:data} is that folder of the checkout, wherever a program is started; of an
+    # installed project, that of the working directory.
+    "project": lambda path: str((Path.cwd() if INSTALLED else PROJECT) / path),
+    "package": lambda path: str(PACKAGE / path),  # a file that comes with the package
     "basename": lambda path: Path(str(path)).name or str(path),
     "one_of": _one_of,
     "flag": _flag,

@@ -14,16 +14,16 @@ PACKAGES = ("bench", "methods", "metrics")
 ALLOWED = {"methods": {"methods", "torch", "numpy", "sklearn"}, "metrics": {"metrics", "torch", "numpy"}}
 # Each part of bench imports those of the groups before its own, and nothing of the others in its group.
 LAYERS = (
-    {"_torchvision_guard", "errors", "terminal"},
+    {"_own_packages", "_torchvision_guard", "errors", "terminal"},
     {"catalogue", "cli", "hub", "titles"},
     {"suggestions"},
-    {"config", "store.files", "usage"},
-    {"data", "embedded"},
-    {"models"},
+    {"config", "store.files", "usage", "command"},
+    {"data", "embedded", "listing"},
+    {"models", "completion"},
     {"tasks", "store"},
     {"runner"},
     {"tables"},
-    {"figures", "status", "heatmaps"},
+    {"figures", "status", "heatmaps", "quick", "compare", "check"},
     {"explain"},
     {"report", "finetune"},
     {"__main__"},

@@ -12,6 +12,7 @@ import hydra
 from omegaconf import DictConfig
 
 import bench  # noqa: F401  first: see its docstring
+from bench._own_packages import working_directory_last
 from bench.catalogue import CONF
 from bench.cli import exit_codes, tell
 
@@ -26,11 +27,17 @@ def main(cfg: DictConfig) -> None:
         finetune(plain(cfg))
 
 
-if __name__ == "__main__":
+def command_line() -> None:
+    """Fine-tune as the command line says."""
+    working_directory_last()
     if {"-h", "--help"} & set(sys.argv[1:]):
         from bench.usage import usage
 
         tell(usage(__doc__, "finetune", groups=("dataset",)))
-    else:
-        with exit_codes():
-            main()
+        return
+    with exit_codes():
+        main()
+
+
+if __name__ == "__main__":
+    command_line()

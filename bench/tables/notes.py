@@ -9,6 +9,7 @@ from bench.runner.records import warnings
 from bench.tables.conditions import samples_of, title_read
 from bench.tables.format import readable
 from bench.tables.part import ABLATION, Part
+from bench.tables.pinned import other_versions
 from bench.tables.statistics import RESAMPLES, protocol_label
 from bench.tables.words import joined, settings_in_words
 from metrics import wilson
@@ -109,6 +110,10 @@ def notes(part: Part) -> list[str]:
     found += _incomplete(part)
     if (different := _different_versions(part)) is not None:
         found.append(different)
+    records = [result.record for result in part.selection.results]
+    every = [v for record in records for v in (record.get("versions", {}), *record.get("other_versions", ()))]
+    if (others := other_versions(every)) is not None:
+        found.append(others)
     return found
 
 

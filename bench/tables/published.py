@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.catalogue import PROJECT, catalogue_of
+from bench.catalogue import REFERENCE, catalogue_of
 from bench.tables.conditions import is_standard, title_read
 from bench.tables.format import Column, columns_of, laid_out
 from bench.tables.select import Selection
@@ -26,7 +26,7 @@ RECALLED = "*recalled* means that nobody could re-read it in the paper"
 def published(task: str, results: str | Path) -> pd.DataFrame:
     """All published numbers of a task, with the columns :data:`COLUMNS`; no rows where there are none."""
     # Results may be kept anywhere; the published numbers come with the project.
-    for folder in (Path(results) / "reference", PROJECT / "results" / "reference"):
+    for folder in (Path(results) / "reference", REFERENCE):
         if (path := folder / f"{task}.csv").exists():
             return pd.read_csv(path)[COLUMNS]
     return pd.DataFrame(columns=COLUMNS)

@@ -102,13 +102,17 @@ def wanted(config: Mapping[str, Any], section: Mapping[str, Any]) -> dict[str, A
 
 
 def select(
-    config: Mapping[str, Any], belongs: Callable[[str], bool] = lambda name: True, partial: bool = False
+    config: Mapping[str, Any],
+    belongs: Callable[[str], bool] = lambda name: True,
+    partial: bool = False,
+    common: bool = False,
 ) -> Selection:
     """All finished cells under the conditions (data set, model, settings) of a resolved configuration.
 
     Args:
         belongs: whether the cells of a method, by its name, are wanted.
         partial: take unfinished cells too, and of all of them only the samples that each has.
+        common: of finished cells, too, only the samples that each has; otherwise they must have the same.
 
     Raises:
         BenchError: if there is none, one is unfinished and ``partial`` is false, or they do not belong together.
@@ -128,7 +132,7 @@ def select(
     scored = _scored(config, of_method, of_model)
     selection = Selection(config, task, scored, of_model.get("predictions"), is_partial)
     _check_one_source(selection)
-    return _on_common_samples(selection) if is_partial else _check_same_samples(selection)
+    return _on_common_samples(selection) if is_partial or common else _check_same_samples(selection)
 
 
 def _cells_of(
@@ -345,7 +349,7 @@ def _on_common_samples(selection: Selection) -> Selection:
     """The selection on the samples that all cells have."""
     common = set.intersection(*(set(result.ids()) for result in selection.results))
     if not common:
-        raise BenchError("--partial: the cells have no sample in common yet; let them run on")
+        raise BenchError(f"{selection.task.name}: the cells have no sample in common")
     scored = [
         replace(one, results={name: result.only(common) for name, result in one.results.items()})
         for one in selection.scored
