@@ -140,8 +140,8 @@ def test_public_re_runs_are_small_tables(keep):
 def test_a_caption_is_in_english(keep):
     made = table(keep("rollout", perturbation()))
     assert (
-        "explained: the predicted class; images squashed to 224 × 224 pixels; bilinear interpolation; pixels masked, in "
-        "%: 0 to 90 in steps of 10; masked pixels are black; a hit is the annotated class."
+        "explained: the predicted class; images squashed to 224 × 224 pixels; bilinear interpolation; "
+        "pixels masked, in %: 0 to 90 in steps of 10; masked pixels are black; a hit is the annotated class."
     ) in made.caption
     made = table(keep("rollout", perturbation(), "protocol=clean"))
     assert "of the model's mean colour" in made.caption
