@@ -13,7 +13,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from bench.catalogue import CONF, INSTALLED, PACKAGE, PROJECT, Catalogue
 from bench.errors import BenchError
@@ -123,7 +123,8 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     except OmegaConfBaseException as e:
         if (said := _said_by_a_resolver(e)) is not None:
             raise said from None
-        missing = re.search(r"Missing mandatory value: ([\w.]+)", str(e))  # which another key refers to
+        referred = isinstance(e, InterpolationToMissingValueError)  # another key refers to the missing one
+        missing = re.search(r"Missing mandatory value: ([\w.]+)", str(e)) if referred else None
         key = missing[1] if missing else e.full_key or "the configuration"
         remedy = (
             "choose a method, e.g. method=rollout" if key == "method._target_" else f"set it with {key}=..."
