@@ -29,12 +29,14 @@ class MethodFacts:
         kind: ``method``, ``ablation`` (a part of another), ``floor`` or ``ceiling``: the last two are rows to
             read the others by, and compete with none.
         order: its place among all.
+        family: of methods that work alike, which figures give one colour.
     """
 
     name: str
     title: str
     kind: str
     order: int
+    family: str = "other"
 
     @property
     def competes(self) -> bool:
@@ -74,6 +76,7 @@ class Catalogue:
             str(found.get("title") or name.replace("_", " ")),
             str(found.get("kind", "method")),
             int(found.get("order", UNKNOWN_ORDER)),
+            str(found.get("family", "other")),
         )
 
     def known_targets(self) -> set[str]:

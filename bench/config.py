@@ -23,7 +23,7 @@ from bench.titles import retitled
 CONFIG_DIR = ("--config-dir", "-cd")  # options of hydra that name a folder of the user's own choices
 FOREIGN_MAPS = "bench.runner.foreign.ForeignMaps"
 # Keys that describe a choice to the runner and to readers; all others are arguments of its _target_.
-DESCRIPTION = {"_target_", "name", "title", "retitled", "limit", "kind", "order"}
+DESCRIPTION = {"_target_", "name", "title", "retitled", "limit", "kind", "order", "family"}
 
 
 def _one_of(value: str, chosen: Any, key: str, *known: str) -> bool:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 INTERVAL = re.compile(r"^(?P<number>.*?\S)(?P<rest> [\[(].*?[\])])(?P<mark> ≈)?$")
-GAP = 2  # columns of the terminal between two of a table
+GAP = 2  # columns of the terminal between two of a table: a blank, and the line that this box does not draw
 
 
 def draw(markdown: str, console: Console) -> None:
@@ -19,9 +19,9 @@ def draw(markdown: str, console: Console) -> None:
         if not is_table:
             console.print(Markdown("\n".join(lines)))
             continue
-        console.print()
         for block in _blocks(_cells(lines), console.width):
             console.print(block)
+            console.print()
 
 
 def _parts(markdown: str) -> Iterator[tuple[bool, list[str]]]:
@@ -58,7 +58,9 @@ def _blocks(rows: list[list[str]], width: int) -> list[Table]:
         if len(groups) == 1:
             break
     return [
-        _table([texts[number] for number in (0, *group)], [widths[number] for number in (0, *group)])
+        _table(
+            [texts[n] for n in (0, *group)], _spread([texts[n] for n in (0, *group)], widths, group, width)
+        )
         for group in groups
     ]
 
@@ -74,6 +76,21 @@ def _fitted(widths: Sequence[int], width: int) -> list[list[int]]:
         groups[-1].append(number)
         used += GAP + own
     return groups
+
+
+def _spread(
+    columns: Sequence[Sequence[Text]], widths: Sequence[int], group: Sequence[int], width: int
+) -> list[int]:
+    """The widths of the columns of a block: what each needs, and what is left over for names and headings."""
+    own = [widths[n] for n in (0, *group)]
+    whole = [
+        max(Text(line).cell_len for text in column for line in text.plain.split("\n")) for column in columns
+    ]
+    for _ in range(width - sum(own) - GAP * len(group)):
+        narrow = [number for number in range(len(own)) if own[number] < whole[number]]
+        if narrow:  # names first, then the narrowest
+            own[min(narrow, key=lambda number: (number > 0, own[number]))] += 1
+    return own
 
 
 def _in_lines(cell: str) -> Text:
@@ -103,12 +120,10 @@ def _least(column: Sequence[Text], is_first: bool, may_wrap: bool) -> int:
 
 
 def _table(columns: Sequence[Sequence[Text]], widths: Sequence[int]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, GAP, 0, 0), pad_edge=False, show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), pad_edge=False, show_edge=False)
     several = any("\n" in cell.plain for column in columns for cell in column[1:])
     for number, (column, width) in enumerate(zip(columns, widths, strict=True)):
-        table.add_column(
-            column[0], justify="left" if number == 0 else "right", min_width=width, overflow="fold"
-        )
+        table.add_column(column[0], justify="left" if number == 0 else "right", width=width, overflow="fold")
     for place, row in enumerate(zip(*(column[1:] for column in columns), strict=True)):
         table.add_row(*row, end_section=several and place < len(columns[0]) - 2)
     return table

@@ -60,7 +60,7 @@ def panels(selection: Selection, measured: pd.DataFrame | None = None) -> list[P
     for name, rows in data.groupby("metric", sort=False):
         curve, title = next(c for (of, _), c in curves.items() if of == name), metrics[name].title
         here = f"{title_read(selection, 'model')}\n{title_read(selection, 'dataset')}"
-        heading = here if curve.y_label == title else f"{title}, {here}"
+        heading = f"{title}: {curve.y_label}\n{here}" if curve.y_label != title else f"{title}\n{here}"
         made.append(Panel(heading, curve.x_label, curve.y_label, rows))
         made += _published(config, name, curve)
     return made
@@ -112,5 +112,5 @@ def _published(config: Mapping[str, Any], metric: str, curve: Curve) -> list[Pan
     others = others[others["source"] == source].rename(columns={"k": "x"})
     others = others.sort_values("method", key=lambda c: c.map(lambda m: facts.method(m).order), kind="stable")
     there = config["task"]["table"].get("published_on", "their own model and data")
-    title = f"published: {SOURCES.get(source, source)}\n{there}"
+    title = f"{curve.y_label}, published\n{SOURCES.get(source, source)}\n{there}"
     return [Panel(title, curve.x_label, curve.y_label, others)]

@@ -70,18 +70,21 @@ def published_beside(
     order = [m for m in measured["method"].unique() if m in set(others["method"])]
     order += [m for m in others["method"].unique() if m not in order]
     for source, own in others.groupby("source", sort=False):
+        alike = own["confirmed"].iloc[0] if own["confirmed"].nunique() == 1 else None
+        shown = own if alike is None else own.assign(confirmed="")  # said once, in the caption
         group = f"published, {relation}" if not made else SOURCES.get(source, source)
-        columns = columns_of(own, metrics, facts, like=measured, group=group)
+        columns = columns_of(shown, metrics, facts, like=measured, group=group)
         columns = [column for column in columns if column.entries]
         methods = [m for m in order if m in set(own["method"])]
         name = SOURCES.get(source, source)
         said = (
-            f"**Published: {name}**, {there} ({relation})."
+            f"**Published: {name}**, {there} (here: {relation})."
             if not made
             else f"**{name[0].upper()}{name[1:]}**."
         )
         recalled = f"; {RECALLED}" if "recalled" in set(own["confirmed"]) else ""
-        caption = f"{said} In brackets how each number was confirmed{recalled}."
+        how = "In brackets how each number was confirmed" if alike is None else f"All confirmed as: {alike}"
+        caption = f"{said} {how}{recalled}."
         made.append(Published(source, relation, columns, methods, caption, laid_out(columns, methods, facts)))
     return made
 
