@@ -56,7 +56,7 @@ def test_a_command_that_there_is_not(monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended:
         command.main()
     assert ended.value.code == 2
-    assert "tebench tabels: expected one of quick, run, tables" in capsys.readouterr().err
+    assert "tebench tabels: did you mean tables?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -75,7 +75,7 @@ def test_a_choice_of_ones_own_is_listed_with_what_it_says(tmp_path, capsys):
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "| mine " in line]
     assert "my own" in line
     assert line.rstrip(" |").endswith("Better than e.g. rollout.")
-    with pytest.raises(BenchError, match="nothing: expected one of methods, metrics"):
+    with pytest.raises(BenchError, match="nothing: expected one of datasets, experiments, methods"):
         listing(["nothing"])
 
 
