@@ -92,9 +92,10 @@ class Recorder(TorchFunctionMode):
         given = [inputs] if isinstance(inputs, Tensor) else list(inputs.values())
         self.batch = len(given[0])
         self.samples = Layouts()  # of more than one sample; all of a batch of one is that one's
-        self.found = AttentionFinder(self.batch, self.samples)
+        self.program = Program()
+        self.found = AttentionFinder(self.batch, self.samples, self.program)
         self._active, self._statistics = Marks(), Marks()  # from activations; 1/σ of normalisations
-        self._backward, self.program = backward, Program()
+        self._backward = backward
         self._nodes: set = set()  # the autograd nodes of everything seen computed
         self._foreign: set = set()  # those of what depends on no input
         self._leaves: list[Tensor] = []
@@ -237,6 +238,8 @@ class Recorder(TorchFunctionMode):
         self.program.add(ops.name_of(function), kind, function, args, kwargs, result)
         self._pair(result, self.mode.precise)
         self.mode.precise = None
+        if self._is_precise:
+            self._precise.forget(self.program.alone_holds)
         return result
 
     def _native(self, name: str, function: Callable, args: tuple, kwargs: dict):
