@@ -83,7 +83,8 @@ class LeGrad:
 
         def explain(target: Tensor | None) -> Tensor:
             (gradient,) = tape.gradient(target, [block.attention], logits=logits)
-            return mean_over_queries(gradient.clamp(min=0).mean(dim=1), valid)
+            possible = gradient.clamp(min=0) * (block.attention > 0)  # and not masked, as padding is
+            return mean_over_queries(possible.mean(dim=1), valid)
 
         return for_each_class(target, explain)
 

@@ -21,6 +21,7 @@ from methods import (
     LeGrad,
     LibraGrad,
     SmoothGrad,
+    Tape,
     TokenTM,
 )
 from tests.support.small_models import LENGTHS, enlarged, make_bert, texts
@@ -85,6 +86,24 @@ def test_padding_changes_nothing(method, forward):
         torch.testing.assert_close(together[i : i + 1, :length], alone, rtol=1e-6, atol=1e-12)
         assert (together[i, :length] != 0).any()
         assert (together[i, length:] == 0).all()
+
+
+def test_attcat_over_all_rows_has_those_that_nobody_reads():
+    bert, inputs = make_bert().double(), texts()
+    full = {name: t[:1] for name, t in inputs.items()}  # without padding
+    hidden = full | {"attention_mask": full["attention_mask"].clone()}
+    hidden["attention_mask"][:, 4] = 0
+    maps = {q: AttCAT(queries=q)(lambda x: bert(**x).logits, hidden) for q in ("tokens", "all")}
+    tape = Tape.record(lambda x: bert(**x).logits, hidden)
+    gradients = tape.gradient(None, [b.input for b in tape.blocks])
+    for queries, rows in (("tokens", [0, 1, 2, 3, 5, 6, 7, 8]), ("all", range(9))):
+        expected = sum(
+            b.attention.mean(1)[:, list(rows)].mean(1) * (b.input * g).sum(-1)
+            for b, g in zip(tape.blocks, gradients, strict=True)
+        )
+        torch.testing.assert_close(maps[queries], expected.detach())
+    with pytest.raises(ValueError, match="queries="):
+        AttCAT(queries="rows")
 
 
 def test_integrated_gradients_of_a_baseline_of_tokens_are_complete():
