@@ -276,18 +276,14 @@ class Recorder(TorchFunctionMode):
         elif _is_floating(result) and result.shape == exact.shape:
             self._precise[result] = exact
 
-    def _constants_as_points(self, args: tuple) -> tuple:
+    def _constants_as_points(self, value):
         """Let constants that are put beside what depends on the input tell what relevance they get."""
-
-        def point(value):
-            if isinstance(value, (tuple, list)):
-                return type(value)(map(point, value))
-            if not _is_floating(value) or value.requires_grad:
-                return value
-            self.entries.beside.append(value.detach().requires_grad_())
-            return self.entries.beside[-1]
-
-        return tuple(map(point, args))
+        if isinstance(value, (tuple, list)):
+            return type(value)(map(self._constants_as_points, value))
+        if not _is_floating(value) or value.requires_grad:
+            return value
+        self.entries.beside.append(value.detach().requires_grad_())
+        return self.entries.beside[-1]
 
     def _round(self, result: Tensor, function: Callable, args: tuple) -> None:
         """Give what became of pixels the values that it has in their own type: no network has begun yet."""
