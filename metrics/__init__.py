@@ -4,7 +4,8 @@ Per-sample numbers are computed in torch, batched, on the device of the map. A :
 columns of those per-sample numbers, so that it can be recomputed from stored rows and resampled by a bootstrap.
 """
 
-from metrics.bootstrap import Statistic, bootstrap, holm, interval, paired_p_value
+from metrics.bootstrap import Statistic, bootstrap, interval
+from metrics.comparisons import Comparisons, compare
 from metrics.maps import minmax, upsample
 from metrics.metric import Columns, Curve, Metric
 from metrics.perturbation import PerturbationAUC, accuracy_curve, auc, removed
@@ -36,6 +37,7 @@ from metrics.token_f1 import (
 __all__ = [
     "ClassSimilarity",
     "Columns",
+    "Comparisons",
     "Curve",
     "MeanAveragePrecision",
     "MeanIoU",
@@ -51,13 +53,12 @@ __all__ = [
     "auc",
     "average_precision",
     "bootstrap",
+    "compare",
     "foreground",
-    "holm",
     "interval",
     "mean_average_precision",
     "minmax",
     "miou",
-    "paired_p_value",
     "pixel_accuracy",
     "precision_at",
     "precision_recall_f1",

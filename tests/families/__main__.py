@@ -14,10 +14,10 @@ from torch import Tensor
 
 from bench.cli import say
 from bench.config import PROJECT
-from bench.runner.sanity import conservation
 from methods import LRP, GradCAM, PartialLRP, RawAttention, Rollout, TransformerAttribution
 from methods.relevance import PROPOSED, Tape
 from tests.families.families import FAMILIES, SMALL, TINY, Example, Family
+from tests.support.conservation import conservation
 
 METHODS = {
     "transformer attribution": TransformerAttribution(start_layer=0),

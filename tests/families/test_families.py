@@ -7,10 +7,10 @@ import pytest
 import torch
 
 import bench  # noqa: F401
-from bench.runner.sanity import conservation
 from methods.relevance import PROPOSED, Tape
 from tests.families.__main__ import METHODS, difference, double, logits_error, refusal, table
 from tests.families.families import CLASSES, FAMILIES, TINY
+from tests.support.conservation import conservation
 
 pytestmark = pytest.mark.numerical
 
