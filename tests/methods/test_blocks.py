@@ -99,7 +99,7 @@ MODELS = PRE_NORM | POST_NORM
 
 def recorded(name):
     """The tape of a model, and what its own modules were given and returned."""
-    model, forward, inputs, blocks = MODELS[name]()
+    _, forward, inputs, blocks = MODELS[name]()
     seen, handles = [{} for _ in blocks], []
     first = name.startswith("tokens first")
 
