@@ -56,6 +56,8 @@ def tolerance(key: str, float32_tables: bool = False) -> float:
 def errors(ours: Tensor, golden: Tensor, absolute: bool = False) -> Tensor:
     """The error of each sample: ‖ours − golden‖ / ‖golden‖, or max |ours − golden|; infinite where NaN differ.
 
+    A golden that is 0 throughout is compared absolutely.
+
     Args:
         ours, golden: (samples, ...), of one shape. Where both are NaN nothing is compared.
         absolute: the largest difference, not divided by anything.
@@ -71,5 +73,5 @@ def errors(ours: Tensor, golden: Tensor, absolute: bool = False) -> Tensor:
         found = difference.amax(dim=1)
     else:
         norm = golden.norm(dim=1)
-        found = torch.where(difference.any(dim=1), difference.norm(dim=1) / norm, 0.0)
+        found = difference.norm(dim=1) / norm.where(norm > 0, 1)
     return found.masked_fill(strays, torch.inf)

@@ -7,6 +7,7 @@ from pathlib import Path
 from bench.errors import BenchError
 from bench.verify.lines import Line
 from bench.verify.maps import compare_maps
+from bench.verify.metrics_files import compare_metrics
 from bench.verify.stems import Stem, find_stems
 
 Progress = Callable[[str, int, str], AbstractContextManager[Callable[[int], None]]]
@@ -34,4 +35,5 @@ def _of_stem(stem: Stem, done: Callable[[int], None]) -> list[Line]:
         model = stem.build()
     except BenchError as e:
         return [Line(stem.name, "weights", "missed", note=str(e))]
-    return [line for golden in stem.goldens for line in compare_maps(stem, golden, model, done)]
+    lines = [line for golden in stem.goldens for line in compare_maps(stem, golden, model, done)]
+    return lines + (compare_metrics(stem, model) if stem.scores else [])

@@ -61,7 +61,7 @@ def _compare(subject: Subject, group: Sequence[Asked]) -> list[Line]:
     try:
         ours = _computed(subject, group)
     except NotOfferedError as e:
-        return [_line(subject, asked, "not offered", note=f"there is no methods.{e}") for asked in group]
+        return [_line(subject, asked, "not offered", note=f"there is no {e}") for asked in group]
     except Exception as e:  # whatever a method refuses or breaks on
         note = f"{type(e).__name__}: {first_line(e)}"[:200]
         return [_line(subject, asked, "missed", note=note) for asked in group]

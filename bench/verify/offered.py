@@ -1,14 +1,15 @@
-"""The classes of methods that this installation offers, looked up by their names."""
+"""What this installation offers of methods and metrics, looked up by its name."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import methods
+import metrics
 
 
 class NotOfferedError(Exception):
-    """There is no class of this name."""
+    """There is nothing of this name; the message is the name."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,15 @@ def offered(name: str) -> type:
     """The class of a method; raises NotOfferedError if there is none."""
     kind = getattr(methods, name, None)
     if not isinstance(kind, type):
-        raise NotOfferedError(name)
+        raise NotOfferedError(f"methods.{name}")
     return kind
+
+
+def metric(name: str) -> Any:
+    """A function or class of ``metrics``; raises NotOfferedError if there is none."""
+    if (found := getattr(metrics, name, None)) is None:
+        raise NotOfferedError(f"metrics.{name}")
+    return found
 
 
 def make(name: str, settings: Mapping[str, Any]) -> Callable:

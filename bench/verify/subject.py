@@ -66,8 +66,19 @@ class Subject:
         """Logits (batch, classes); what the model would round to narrower types on its way stays in float64."""
         if self.stem.is_vision:
             return self.model(inputs)
+        if not self._rounds:
+            return self.model(**inputs).logits
         with Widened():
             return self.model(**inputs).logits
+
+    @cached_property
+    def _rounds(self) -> bool:
+        """Whether the model rounds anything to a narrower type on its way; to see to it takes time."""
+        part = self.part(slice(0, 1))
+        with torch.inference_mode():
+            plain = self.model(**part).logits
+            with Widened():
+                return not torch.equal(plain, self.model(**part).logits)
 
     @contextmanager
     def epsilon(self, key: str) -> Iterator[float | None]:
