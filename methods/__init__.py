@@ -9,9 +9,20 @@ target says ``class_specific = False``, so that one run serves every target. Eac
 rises when its maps change by more than rounding.
 """
 
+from methods.beyond_intuition import BeyondIntuition, TransitionAttention
+from methods.gae import GAE
+from methods.grad_sam import GradSAM
 from methods.gradcam import GradCAM
+from methods.gradients import Gradient, InputXGradient
+from methods.integrated_gradients import DifferenceXGradient, ExpectedGradients, IntegratedGradients
+from methods.kernel_shap import KernelSHAP
+from methods.leave_one_out import LeaveOneOut
+from methods.lime import LIME
 from methods.lrp import LRP
+from methods.occlusion import Occlusion
 from methods.partial_lrp import PartialLRP
+from methods.partition_shap import PartitionSHAP
+from methods.players import Patches, Segments, Words
 from methods.random_map import RandomMap
 from methods.raw_attention import RawAttention
 from methods.relevance import (
@@ -24,26 +35,47 @@ from methods.relevance import (
     Tape,
     register_rule,
 )
+from methods.rise import RISE
 from methods.rollout import Rollout
+from methods.smoothgrad import SmoothGrad
 from methods.transformer_attribution import TransformerAttribution
 from methods.verify import Verification, verify
 
 __all__ = [
+    "GAE",
+    "LIME",
     "LRP",
     "OLDER",
     "PROPOSED",
+    "RISE",
+    "BeyondIntuition",
+    "DifferenceXGradient",
+    "ExpectedGradients",
     "GradCAM",
+    "GradSAM",
+    "Gradient",
+    "InputXGradient",
+    "IntegratedGradients",
+    "KernelSHAP",
+    "LeaveOneOut",
     "NoAttentionError",
     "NoRuleError",
+    "Occlusion",
     "PartialLRP",
+    "PartitionSHAP",
+    "Patches",
     "RandomMap",
     "RawAttention",
     "RefusedError",
     "Rollout",
     "RuleSet",
+    "Segments",
+    "SmoothGrad",
     "Tape",
     "TransformerAttribution",
+    "TransitionAttention",
     "Verification",
+    "Words",
     "register_rule",
     "verify",
 ]

@@ -121,6 +121,18 @@ def visible(tape: Tape, row: Tensor) -> Tensor:
     return reached
 
 
+def mean_over_queries(maps: Tensor, valid: Tensor) -> Tensor:
+    """The mean over the query rows that are tokens of the sample and no padding: (batch, keys).
+
+    Args:
+        maps: (batch, queries, keys). Queries that pool the tokens, and so are not these, all count.
+        valid: :func:`visible`.
+    """
+    if _pools(maps):
+        return maps.mean(dim=-2)
+    return (maps * valid[:, :, None]).sum(dim=-2) / valid.sum(dim=1, keepdim=True)
+
+
 def min_max(maps: Tensor, valid: Tensor) -> Tensor:
     """Scale each sample's valid entries to [0, 1]; a constant map becomes 0, and so does what is not valid.
 
@@ -150,12 +162,21 @@ def for_each_class(target: Tensor | None, explain: Callable[[Tensor | None], Ten
     """
     if target is None or target.ndim == 1:
         return explain(target)
-    if target.ndim != 2 or target.shape[1] == 0:
+    return torch.stack([explain(classes) for classes in each_class(target).unbind(dim=1)], dim=1)
+
+
+def each_class(target: Tensor) -> Tensor:
+    """The explained classes as (batch, classes), of which there is one for a target (batch,).
+
+    Raises:
+        ValueError: for a target of another shape.
+    """
+    if target.ndim not in (1, 2) or 0 in target.shape[1:]:
         raise ValueError(
             f"target of shape {tuple(target.shape)}: expected (batch,), or (batch, classes) to explain "
             "several classes of each sample"
         )
-    return torch.stack([explain(classes) for classes in target.unbind(dim=1)], dim=1)
+    return target if target.ndim == 2 else target[:, None]
 
 
 def drawing(seed: int, inputs: Inputs, sample: int, is_token: Tensor | None = None) -> torch.Generator:

@@ -86,7 +86,9 @@ def verify(method: Callable, forward: Forward, inputs: Inputs, target: Tensor | 
         ValueError: whatever the method itself refuses.
     """
     method = _in_float64(method.for_check() if hasattr(method, "for_check") else method)
-    inputs, target = _two(inputs, target)
+    chosen = _two(inputs)
+    method, inputs = _of_samples(method, chosen), _rows(inputs, chosen)
+    target = None if target is None else target[chosen.to(target.device)]
     with torch.inference_mode(False), ExitStack() as stack:
         with torch.no_grad(), _outermost(forward) as modules:
             own = forward(inputs)
@@ -174,7 +176,8 @@ class _Checks:
         found = []
         for i in range(len(maps)):
             one = _sample(self._inputs, i, None if lengths is None else (tokens, lengths[i]))
-            alone = self._method(self._forward, one, self._target[i : i + 1])
+            method = _of_samples(self._method, torch.tensor([i]), None if lengths is None else lengths[i])
+            alone = method(self._forward, one, self._target[i : i + 1])
             together = maps[i : i + 1, ..., : alone.shape[-1]] if lengths is not None else maps[i : i + 1]
             if together.shape != alone.shape:
                 return float("inf")
@@ -253,8 +256,8 @@ def _sample(inputs: Inputs, index: int, cut: tuple[int, int] | None) -> Inputs:
     return {name: one(t) for name, t in inputs.items()} if isinstance(inputs, Mapping) else one(inputs)
 
 
-def _two(inputs: Inputs, target: Tensor | None) -> tuple[Inputs, Tensor | None]:
-    """Two samples of a batch: of texts with a mask, two of unequal length if there are any."""
+def _two(inputs: Inputs) -> Tensor:
+    """The places of two samples of a batch: of texts with a mask, two of unequal length if there are any."""
     first = next(iter(inputs.values())) if isinstance(inputs, Mapping) else inputs
     second = min(1, len(first) - 1)
     mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
@@ -263,9 +266,17 @@ def _two(inputs: Inputs, target: Tensor | None) -> tuple[Inputs, Tensor | None]:
         second = max(
             second, int((lengths - lengths[0]).abs().argmax()), key=lambda i: abs(lengths[i] - lengths[0])
         )
-    chosen = torch.tensor([0, second], device=first.device)
-    pair = {n: t[chosen] for n, t in inputs.items()} if isinstance(inputs, Mapping) else inputs[chosen]
-    return pair, None if target is None else target[chosen.to(target.device)]
+    return torch.tensor([0, second], device=first.device)
+
+
+def _rows(inputs: Inputs, chosen: Tensor) -> Inputs:
+    return {n: t[chosen] for n, t in inputs.items()} if isinstance(inputs, Mapping) else inputs[chosen]
+
+
+def _of_samples(method: Callable, chosen: Tensor, tokens: int | None = None) -> Callable:
+    """The method, told what it knows of a batch (:mod:`methods.players`) for some samples, cut to so many tokens."""
+    players = getattr(method, "players", None)
+    return method if players is None else replace(method, players=players.of_samples(chosen, tokens))
 
 
 # --- float64

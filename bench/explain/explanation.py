@@ -16,7 +16,7 @@ from bench.models import Batch, Maps
 from bench.models.classes import Class
 from bench.store.files import replace_file
 from bench.tasks import Task
-from bench.tasks.rationale import word_scores
+from bench.tasks.rationale import relevant_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -134,8 +134,7 @@ def picture(maps: Maps, size: tuple[int, int]) -> np.ndarray:
 def words_of(maps: Maps, batch: Batch, task: Task) -> list[np.ndarray]:
     """The relevance of the words that a model saw of each text, (n,), at least 0, as a task scores them."""
     settings = (getattr(measurement, "word_score", None) for _, measurement in task.measurements())
-    reduce = next(filter(None, settings), "max")
-    scores, visible = word_scores(maps.values.clamp(min=0), batch.words, reduce)
+    scores, visible = relevant_words(maps, batch.words, next(filter(None, settings), "max"))
     return [own[seen].cpu().numpy() for own, seen in zip(scores, visible, strict=True)]
 
 

@@ -130,6 +130,7 @@ class Explainer:
         if kept is None or not all(name in kept for name in batch.ids):
             return None
         maps = _restored([kept[name] for name in batch.ids], batch, self.model)
+        maps = replace(maps, word_score=getattr(self.method, "word_score", None))
         if variant is not None:
             return maps
         if self.explained == "predicted" and not exact and not all(name in self.known for name in batch.ids):

@@ -55,23 +55,29 @@ class Findings:
         found, self.found = self.found, {}
         return {"thorough": self.thorough, **found}
 
-    def look(self, forward: Callable, inputs: Any, target: Tensor, relevance: Tensor) -> None:
-        """Look at the maps of a batch, (batch, ...), of the classes ``target``, (batch,), by their logits."""
+    def look(
+        self, method: Callable, forward: Callable, inputs: Any, target: Tensor, relevance: Tensor
+    ) -> None:
+        """Look at the maps of a batch, (batch, ...), of the classes ``target``, (batch,), by their logits.
+
+        Args:
+            method: :attr:`method`, told what it asks for of this batch.
+        """
         self._batches += 1
-        if is_reduced(self.method) and (self.thorough or self._batches % EVERY == 1):
-            exact = replace(self.method, dtype="float64")(forward, inputs, target)
+        if is_reduced(method) and (self.thorough or self._batches % EVERY == 1):
+            exact = replace(method, dtype="float64")(forward, inputs, target)
             self._raise_to("deviation", float(_distance(relevance, exact).nan_to_num(nan=torch.inf).max()))
         if not self.thorough:
             return
         with torch.no_grad():
             logits = forward(inputs)
-        if getattr(self.method, "class_specific", True) and logits.shape[1] > 1:
-            another = self.method(forward, inputs, (target + 1) % logits.shape[1])
+        if getattr(method, "class_specific", True) and logits.shape[1] > 1:
+            another = method(forward, inputs, (target + 1) % logits.shape[1])
             nonzero = relevance.flatten(1).abs().sum(dim=1) > 0
             self._add("same_for_another_class", int(((_distance(another, relevance) < 1e-9) & nonzero).sum()))
-        if hasattr(self.method, "rules"):
+        if hasattr(method, "rules"):
             tape = Tape.record(forward, inputs, dtype="float64")
-            lost, _ = conservation(tape, target, self.method.rules)
+            lost, _ = conservation(tape, target, method.rules)
             self._raise_to("conservation_error", lost)
             self._raise_to("logits_error", float(_distance(tape.logits.detach(), logits).max()))
 

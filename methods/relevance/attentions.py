@@ -126,6 +126,16 @@ class AttentionFinder:
                 softmax.moved.append(result)
             return
 
+    def is_attention(self, t) -> bool:
+        """Whether a tensor is a softmax that has not multiplied values yet."""
+        return any(t is moved for softmax in self._pending for moved in softmax.moved)
+
+    def moved(self, t: Tensor, to: Tensor) -> None:
+        """Follow a softmax that was cast."""
+        for softmax in self._pending:
+            if any(t is known for known in softmax.moved):
+                softmax.moved.append(to)
+
     def _is_whole(self, softmax: _Softmax, t: Tensor, position: int | None) -> bool:
         """Whether a factor is all of a softmax, with its keys where they meet the values."""
         if softmax.attention is None or t.numel() != softmax.attention.numel():

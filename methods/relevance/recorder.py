@@ -12,7 +12,7 @@ written, which has a rule, and as a copy into the tensor, which only moves data.
 memory with that tensor has the value and the history that it has in the model.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import torch
@@ -24,7 +24,7 @@ from methods.relevance import calls as ops
 from methods.relevance.attentions import AttentionFinder
 from methods.relevance.entries import Entries
 from methods.relevance.functions import BackwardMode, NoRule, RuledCall, RuledModule
-from methods.relevance.layouts import Layouts, Place, Unplaced, Values, aligned, along, by_size, place
+from methods.relevance.layouts import Layouts, Marks, Place, Unplaced, Values, aligned, along, by_size, place
 from methods.relevance.modules import RefusedError, calling_module, check, failed
 from methods.relevance.rules import rule_of_function, rule_of_module
 
@@ -38,6 +38,14 @@ _VIEW_NODES = {
         *("Unsqueeze", "Squeeze", "Expand", "Alias", "Diagonal"),
     )
     for n in range(3)
+}
+
+
+_UNARY = {
+    "activation": ops.ACTIVATIONS,
+    "softmax": {"softmax"},
+    "norm": ops.NORMS,
+    "scale": ops.SIGNS,
 }
 
 
@@ -79,6 +87,7 @@ class Recorder(TorchFunctionMode):
         self._batch = len(given[0])
         self._samples = Layouts()  # of more than one sample; all of a batch of one is that one's
         self.found = AttentionFinder(self._batch, self._samples)
+        self._active, self._statistics = Marks(), Marks()  # from activations; 1/σ of normalisations
         self._backward = backward
         self._nodes: set = set()  # the autograd nodes of everything seen computed
         self._foreign: set = set()  # those of what depends on no input
@@ -87,9 +96,8 @@ class Recorder(TorchFunctionMode):
         self._is_precise, self._precise = precise, Values()
         self._depth = 0  # of the module we are in
         self._whole: tuple[nn.Module, Tensor, Tensor] | None = None  # the one that has a rule as a whole
-        self._looks_inside = (
-            True  # unless something inside of that has no rule, or its own rule is to be used
-        )
+        self._is_spliced = True  # unless something inside of that has no rule, or its own rule is to be used
+        self._records_inside = False  # whether there may be rule sets that look inside of that
         self._buffers: list[Tensor] = []  # of the model, which must not keep a tape alive
         for t in given if self._batch > 1 else ():
             if isinstance(t, Tensor) and t.ndim and len(t) == self._batch:
@@ -170,7 +178,7 @@ class Recorder(TorchFunctionMode):
         args, kwargs = self._prepare(args), {key: self._prepare(value) for key, value in kwargs.items()}
         if self.dtype is not None and name in ops.CASTS:
             return args[0]
-        if self._whole is not None and not self._looks_inside:
+        if self._whole is not None and not self._records_inside:
             return self._native(name, function, args, kwargs)
         if rewritten := self._rewritten(name, args, kwargs):
             with self:
@@ -185,17 +193,32 @@ class Recorder(TorchFunctionMode):
         if name in ops.MOVEMENTS and kwargs.get("reduce") is None:
             if name in ops.JOINS:
                 args = self._constants_as_points(args)
-            return self._native(name, function, args, kwargs)
+            return self._follow_marks(name, args, self._native(name, function, args, kwargs))
         kind, function, args = self._classify(name, function, args, kwargs)
         if kind is None:
-            return self._without_rule(name, function, args, kwargs)
+            return self._follow_marks(name, args, self._without_rule(name, function, args, kwargs))
+        if function is ops.normalised:
+            args, kwargs = ops.as_normalised(name, args, kwargs), {}
         if kind != "add":
-            result = self._call_ruled(kind, None, function, args, kwargs)
+            result = self._follow_marks(name, args, self._call_ruled(kind, None, function, args, kwargs))
             if kind == "identity" and args[0] in self.entries.pixels:
                 self._round(result, function, args)
             return result
         self.found.joined(*args[:2])
         return self._call_ruled(kind, self._place(*args[:2]), function, args, kwargs)
+
+    def _follow_marks(self, name: str, args: tuple, result):
+        """Note what an activation returned, and 1/σ of a normalisation, and what these were moved to."""
+        if not isinstance(result, Tensor):
+            return result
+        moved = name in ops.MOVEMENTS
+        if name in ops.ACTIVATIONS or (moved and args[0] in self._active):
+            self._active.add(result)
+        passes = moved or name in ops.ADDITIONS | ops.QUOTIENTS | ops.CLAMPS
+        known = (t for t in args[:2] if isinstance(t, Tensor) and t in self._statistics)
+        if name in ops.STATISTICS or (passes and any(moved or t.numel() == result.numel() for t in known)):
+            self._statistics.add(result)
+        return result
 
     def _call_ruled(
         self, kind, where: Place | Unplaced | None, function: Callable, args: tuple, kwargs: dict
@@ -309,7 +332,7 @@ class Recorder(TorchFunctionMode):
                 "off, as by model.gradient_checkpointing_disable() or model.set_grad_checkpointing(False)"
             )
         message = f"{node} (in place or hidden from Python, before {calling_module()})"
-        return NoRule.apply(self.mode, message, t)
+        return NoRule.apply(self.mode, "other", message, t)
 
     def _is_seen(self, node) -> bool:
         """Whether only data was moved since what was seen."""
@@ -336,6 +359,10 @@ class Recorder(TorchFunctionMode):
             if seen is not value:
                 self._samples[seen] = self._samples[value]
                 self._pair(seen, self._precise[value])
+                self.found.moved(value, seen)
+                for marks in (self._active, self._statistics):
+                    if value in marks:
+                        marks.add(seen)
             return seen
         if isinstance(value, Tensor):
             constant = _constant(value)
@@ -404,7 +431,8 @@ class Recorder(TorchFunctionMode):
         with torch._C.DisableTorchFunction():  # hooks run where the mode sees even a look at an attribute
             carriers = [a for a in arguments if self.carries(a)]
             if len(carriers) == 1:
-                self._whole, self._looks_inside = (module, carriers[0], self._prepare(carriers[0])), rule[1]
+                self._whole = module, carriers[0], self._prepare(carriers[0])
+                self._is_spliced = self._records_inside = rule[1]
 
     def leave(self, module: nn.Module, arguments: tuple, result):
         """After a module: give what it returned its own rule, if it has one as a whole."""
@@ -418,11 +446,14 @@ class Recorder(TorchFunctionMode):
                 return None
             numbers = self._samples[result]
             exact = self._precise[result]
-            if not self._looks_inside:
-                result = RuledModule.apply(self.mode, rule_of_module(module)[0], result, x)
+            if not self._is_spliced:
+                kind = rule_of_module(module)[0]
+                result = RuledModule.apply(self.mode, kind, result, x)
                 self.remember(result)
                 self._samples[result] = numbers
                 self._pair(result, exact)
+                if kind == "activation":
+                    self._active.add(result)
             name = "layer_norm" if "Norm" in type(module).__name__ else "module"
             entry = self.entries.follow(name, [given], result)
             return result if entry is None else self._at_entry(entry, result, numbers)
@@ -527,7 +558,7 @@ class Recorder(TorchFunctionMode):
                 self._pair(result, placed(self._exact(source)))
         if int(placed(torch.ones_like(source.detach())).max()) > 1:
             message = f"{name} of several rows to one (called by {calling_module()})"
-            exact, result = self._precise[result], NoRule.apply(self.mode, message, result)
+            exact, result = self._precise[result], NoRule.apply(self.mode, "other", message, result)
             self._pair(result, exact)
         self.remember(result)
         self._samples[result] = aligned(self._samples[target], result.shape)
@@ -575,8 +606,9 @@ class Recorder(TorchFunctionMode):
         both = len(args) > 1 and carries(args[0]) and carries(args[1])
         if (added := rule_of_function(name)) is not None:
             return added, function, args
-        if name in ops.IDENTITIES and not any(map(carries, args[1:])):
-            return "identity", function, args
+        kind = next((kind for kind, names in _UNARY.items() if name in names), None)
+        if kind is not None and not any(map(carries, args[1:])):
+            return kind, ops.normalised if kind == "norm" else function, args
         if name == "addmm" and not carries(args[0]) and not carries(args[2]) and not kwargs:
             return "linear", F.linear, (args[1], args[2].mT, args[0])
         if name == "linear" and not carries(args[1]):
@@ -584,12 +616,12 @@ class Recorder(TorchFunctionMode):
         if name == "conv2d" and args[0] in self.entries.pixels:
             return "pixels", function, args
         if name in ops.MATRIX_PRODUCTS and both:
-            return "matmul", torch.matmul, args
+            return self._at_attention("matmul", "attention", args), torch.matmul, args
         if name in ops.MATRIX_PRODUCTS and carries(args[0]) and min(args[0].ndim, args[1].ndim) > 1:
             times = F.linear if args[1].ndim == 2 else _times_transposed
             return "linear", times, (args[0], args[1].mT)
         if name == "einsum" and len(args) == 3 and carries(args[1]) and carries(args[2]):
-            return "bilinear", function, args
+            return self._at_attention("bilinear", "attention einsum", args[1:]), function, args
         if name in ops.MEANS:
             return "mean", ops.MEANS[name], args
         if name in ops.ADDITIONS and not kwargs:
@@ -600,22 +632,48 @@ class Recorder(TorchFunctionMode):
             return "identity" if first in self.entries.pixels else "shift", torch.add, (first, second)
         if name in ops.PRODUCTS:
             first, second = args if carries(args[0]) else (args[1], args[0])
-            return ("product" if both else "identity"), torch.mul, (first, second)
+            if both:
+                return self._product(first, second)
+            return "identity" if first in self.entries.pixels else "scale", torch.mul, (first, second)
         if name in ops.QUOTIENTS and not carries(args[1]):
-            return "identity", torch.div, args
+            return "identity" if args[0] in self.entries.pixels else "scale", torch.div, args
+        if name in ops.QUOTIENTS and both and self._is_scale(args[1], args[0]):
+            return "by its own norm", torch.div, args
         return None, function, args
+
+    def _at_attention(self, kind: str, at_attention: str, factors: Sequence) -> str:
+        """The kind of a product of two tensors, one of which may be an attention."""
+        first, second = (self.found.is_attention(t) for t in factors[:2])
+        return at_attention if first else f"{at_attention}, swapped" if second else kind
+
+    def _is_scale(self, t: Tensor, x: Tensor) -> bool:
+        """Whether ``t`` is one 1/σ, or σ, for several elements of ``x``."""
+        reduced = t.numel() < x.numel() or any(
+            n > 1 and s == 0 for n, s in zip(t.shape, t.stride(), strict=True)
+        )
+        return t in self._statistics and x not in self._statistics and reduced
+
+    def _product(self, u: Tensor, v: Tensor):
+        """The kind of an element-wise product: by an activation or by 1/σ, which come first, or of equals."""
+        for x, scale in ((u, v), (v, u)):
+            if self._is_scale(scale, x):
+                return "by its own norm", torch.mul, (x, scale)
+        active = [t in self._active for t in (u, v)]
+        if active[0] != active[1]:
+            return "gate", torch.mul, (u, v) if active[0] else (v, u)
+        return "product", torch.mul, (u, v)
 
     def _without_rule(self, name: str, function, args: tuple, kwargs: dict):
         """Run an operation whose gradient may pass but whose relevance must not."""
-        self._looks_inside = False
+        self._is_spliced = False
         result = self._native(name, function, args, kwargs)
         of = " of what are no pixels of the input any more" if name == "conv2d" else ""
-        message = f"{name} (called by {calling_module()}){of}"
+        message, kind = f"{name} (called by {calling_module()}){of}", "conv" if name == "conv2d" else "other"
 
         def guard(t):
             if not isinstance(t, Tensor) or not t.requires_grad:
                 return t
-            barred = NoRule.apply(self.mode, message, t)
+            barred = NoRule.apply(self.mode, kind, message, t)
             self._pair(barred, self._precise[t])
             return barred
 

@@ -197,13 +197,50 @@ def pixels(
     return (sum(sign * t * torch.nn.grad.conv2d_input(x.shape, w, S, **geometry) for t, w, sign in terms),)
 
 
+# Kinds of operations whose rule may be that of a more general kind. An attention that is the second factor of the
+# product with its values is swapped by whoever asks.
+_INSTEAD = {
+    "attention": ("attention", "matmul"),
+    "attention einsum": ("attention", "bilinear"),
+    "gate": ("gate", "product"),
+    "attention_linear": ("attention_linear", "linear"),
+    "conv": ("conv", "other"),
+}
+
+
 @dataclass(frozen=True)
 class RuleSet:
     """One rule for each kind of operation that can carry relevance.
 
     Attributes:
+        linear: linear layers, and products with a constant matrix.
+        matmul: products of two matrices; ``bilinear``: what an ``einsum`` computes of two tensors.
+        product: element-wise products of two tensors.
+        mean: means and sums over dimensions.
+        add: sums of two tensors; ``shift``: what a constant is added to.
+        identity: what is done to pixels themselves, such as a normalisation.
+        pixels: a convolution on pixels.
+        softmax: softmaxes.
+        norm: normalisations, called ``norm(R, z, x, shape, weight, bias, eps, centred)``; ``identity`` takes
+            those that a model spells out as a whole, any other rule looks into them and takes their 1/σ as a
+            constant.
+        activation: functions of one tensor, element by element.
+        scale: products and quotients with a constant, and signs.
+        attention: the product of an attention with its values, in this order; None: as ``matmul`` or ``bilinear``.
+        gate: an element-wise product of what an activation returned with another tensor, in this order; None: as
+            ``product``.
+        attention_linear: linear layers inside of an attention: of queries, keys and values, and the output
+            projection; None: as ``linear``.
+        conv: convolutions that are not on pixels; None: they have no rule.
+        other: all else; None: it has no rule, and relevance stops there with an error.
+        start: what is put on the explained logit: 1, or the ``logit`` itself, so that its sign matters.
+        form: ``relevance``, or ``gradient`` for rules of modified gradients (:mod:`methods.relevance.gradients`):
+            they start with ∂y_t/∂y_t = 1, and the relevance of x is x ⊙ g.
         conserves: whether the rules keep the total, but for what they drop at constants that are added;
             :func:`methods.verify` holds them to it.
+
+    Raises:
+        ValueError: for another value of ``start`` or ``form``.
     """
 
     name: str
@@ -216,16 +253,38 @@ class RuleSet:
     shift: Rule
     identity: Rule
     pixels: Rule
+    softmax: Rule = identity
+    norm: Rule = identity
+    activation: Rule = identity
+    scale: Rule = identity
+    attention: Rule | None = None
+    gate: Rule | None = None
+    attention_linear: Rule | None = None
+    conv: Rule | None = None
+    other: Rule | None = None
+    start: str = "one"
+    form: str = "relevance"
     conserves: bool = False
+
+    def __post_init__(self):
+        for name, allowed in (("start", ("one", "logit")), ("form", ("relevance", "gradient"))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name}={getattr(self, name)!r}: expected one of {', '.join(allowed)}")
 
     @classmethod
     def kinds(cls) -> list[str]:
         """The kinds of operations that have a rule."""
-        return [field.name for field in fields(cls) if field.name not in ("name", "conserves")]
+        settings = ("name", "start", "form", "conserves")
+        return [field.name for field in fields(cls) if field.name not in settings]
 
-    def rule(self, kind: str | Rule) -> Rule:
-        """The rule for a kind of operation; a rule itself stands for itself."""
-        return kind if callable(kind) else getattr(self, kind)
+    def rule(self, kind: str | Rule) -> Rule | None:
+        """The rule for a kind of operation, None if there is none; a rule itself stands for itself."""
+        if callable(kind):
+            return kind
+        for name in _INSTEAD.get(kind, (kind,)):
+            if (rule := getattr(self, name)) is not None:
+                return rule
+        return None
 
     def __str__(self) -> str:
         return self.name
@@ -287,8 +346,8 @@ def rule_of_module(module: nn.Module) -> tuple[Callable | str, bool] | None:
     """
     name = type(module).__name__
     if name in _added:
-        return _added[name], False
+        return _added[name], _added[name] == "norm"
     own = not type(module).__module__.startswith("torch.nn")
     if not own or module._modules or not _WHOLE.fullmatch(name):
         return None
-    return "identity", "Norm" in name
+    return ("norm", True) if "Norm" in name else ("activation", False)

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from methods.relevance.attentions import reaching
-from methods.relevance.functions import LedgerEntry
-from methods.relevance.modules import check, failed, watched
+from methods.relevance.functions import LedgerEntry, of_g
+from methods.relevance.modules import RefusedError, check, failed, watched
 from methods.relevance.recorder import Inputs, MultipleViews, Recorder
 from methods.relevance.rules import RuleSet
 
@@ -161,22 +161,38 @@ class Tape:
             )
         return tape
 
-    def gradient(self, target: Tensor | None, of: Sequence[Tensor]) -> list[Tensor]:
-        """The true gradient of the explained logit with respect to tensors on the tape."""
-        self._note("gradient", of, None)
-        return self._carry(None, target, of)
-
-    def relevance(self, target: Tensor | None, of: Sequence[Tensor], rules: RuleSet) -> list[Tensor]:
-        """The relevance that reaches tensors on the tape when 1 is put on the explained logit.
+    def gradient(
+        self, target: Tensor | None, of: Sequence[Tensor], rules: RuleSet | None = None
+    ) -> list[Tensor]:
+        """The gradient of the explained logit with respect to tensors on the tape.
 
         Args:
             target: the explained classes, (batch,), or None for the predicted ones.
+            of: tensors on the tape.
+            rules: a rule set in gradient form, for the modified gradient that it defines; None for the true one.
+
+        Raises:
+            ValueError: for a rule set in another form.
+            NoRuleError: if a modified gradient meets an operation without a rule.
+        """
+        if rules is not None and rules.form != "gradient":
+            raise ValueError(f"the rule set '{rules}' is one of relevance: it defines no modified gradient")
+        self._note("gradient", of, rules)
+        return self._carry(rules, target, of)
+
+    def relevance(self, target: Tensor | None, of: Sequence[Tensor], rules: RuleSet) -> list[Tensor]:
+        """The relevance that reaches tensors on the tape when 1, or y_t, is put on the explained logit.
+
+        Args:
+            target: the explained classes, (batch,), or None for the predicted ones.
+            of: tensors on the tape.
+            rules: how it is propagated, and what it starts with (``rules.start``).
 
         Raises:
             NoRuleError: if relevance meets an operation without a rule.
         """
         self._note("relevance", of, rules)
-        return self._carry(rules, target, of)
+        return self._relevance(rules, target, of)
 
     def readout(self) -> Tensor:
         """How the rows of the last block's attention are read: (batch, 1, queries), weights that sum to 1.
@@ -199,7 +215,7 @@ class Tape:
         """
         self._mode.ledger = []
         try:
-            self._carry(rules, target, of)
+            self._relevance(rules, target, of)
             return self._mode.ledger
         finally:
             self._mode.ledger = None
@@ -218,11 +234,11 @@ class Tape:
         entered = self._entries.leaves
         self._mode.ledger = []
         try:
-            found = self._carry(rules, target, [*entered, *self._entries.beside], allow_unused=True)
+            found = self._relevance(rules, target, [*entered, *self._entries.beside])
             ledger = self._mode.ledger
         finally:
             self._mode.ledger = None
-        sums = [0.0 if r is None else r.sum().item() / len(self.logits) for r in found]
+        sums = [r.sum().item() / len(self.logits) for r in found]
         dropped = sum(e.received - e.handed_on for e in ledger if e.kind == "shift") / len(self.logits)
         at = len(entered)
         return {"entry": sum(sums[:at]), "beside": sum(sums[at:]), "dropped": dropped}
@@ -242,22 +258,51 @@ class Tape:
         for uses in _observers:
             uses.append(Use(what, any(t is a for t in of for a in self.attentions), rules))
 
+    def _check_reached(self, of: Sequence[Tensor]) -> None:
+        """Raises RefusedError for tensors that no logit depends on, by whatever rules."""
+        ours = [*self._entries.leaves, *self._entries.beside]
+        others = [t for t in of if not any(t is known for known in ours)]
+        below = reaching([self.logits.grad_fn], []) if others else {}
+        if any(t.grad_fn not in below for t in others):
+            raise RefusedError(
+                "reading the tape backwards failed: no logit depends on a tensor that was asked for; "
+                "ask for tensors of the same tape"
+            )
+
+    def _relevance(self, rules: RuleSet, target: Tensor | None, of: Sequence[Tensor]) -> list[Tensor]:
+        is_gradient, start = rules.form == "gradient", None
+        if is_gradient != (rules.start == "logit"):  # of relevance y_t, or a gradient of 1 / y_t
+            logits = self.logits.detach()
+            start = _divided_by_itself(logits) if is_gradient else logits
+        found = self._carry(rules, target, of, start)
+        return [of_g(g, x) for g, x in zip(found, of, strict=True)] if is_gradient else found
+
     def _carry(
-        self, rules: RuleSet | None, target: Tensor | None, of: Sequence[Tensor], allow_unused: bool = False
+        self, rules: RuleSet | None, target: Tensor | None, of: Sequence[Tensor], start: Tensor | None = None
     ) -> list[Tensor]:
+        """What arrives at tensors when ``start`` (batch, classes), or 1, is put on the explained logit."""
         if target is None:
             target = self.logits.argmax(dim=1)
         classes = self.logits.shape[1]
         if target.numel() and (int(target.min()) < 0 or int(target.max()) >= classes):
             raise ValueError(f"target={target.tolist()}: the model has {classes} classes, counted from 0")
         one_hot = F.one_hot(target.to(self.logits.device), classes).to(self.logits.dtype)
+        arriving = one_hot if start is None else one_hot * start
         self._mode.rules = rules
         with torch.inference_mode(False):
             try:
-                options = {"retain_graph": True, "allow_unused": allow_unused}
-                return list(torch.autograd.grad(self.logits, list(of), one_hot, **options))
+                options = {"retain_graph": True, "allow_unused": rules is not None}
+                found = torch.autograd.grad(self.logits, list(of), arriving, **options)
             except RuntimeError as e:
                 raise failed(e, "reading the tape backwards") from e
+        self._check_reached([t for t, g in zip(of, found, strict=True) if g is None])
+        # What a rule set cuts off gets nothing.
+        return [torch.zeros_like(t) if g is None else g for g, t in zip(found, of, strict=True)]
+
+
+def _divided_by_itself(logits: Tensor) -> Tensor:
+    """1 / y, and 0 where y = 0."""
+    return torch.where(logits == 0, 0, 1 / torch.where(logits == 0, 1, logits))
 
 
 def _run(forward: Forward, recorder: Recorder) -> tuple[Recorder, Tensor]:

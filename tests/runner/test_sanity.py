@@ -22,7 +22,7 @@ TARGET = torch.tensor([0, 1, 2])
 def found(method, model, inputs, target=TARGET):
     """What is noticed of one batch of maps."""
     findings = Findings(method, thorough=True)
-    findings.look(model, inputs, target, method(model, inputs, target))
+    findings.look(method, model, inputs, target, method(model, inputs, target))
     return findings.found
 
 
@@ -75,7 +75,7 @@ def test_maps_that_ignore_the_class_are_counted_over_batches(vit, images):
     method = Strange()
     findings = Findings(method, thorough=True)
     for _ in range(2):
-        findings.look(vit, images, TARGET, method(vit, images, TARGET))
+        findings.look(method, vit, images, TARGET, method(vit, images, TARGET))
     assert findings.found == {"same_for_another_class": 6}
     assert [text.rpartition(": ")[2] for text in warnings(findings.found)] == ["6"]
     assert findings.take() == {"thorough": True, "same_for_another_class": 6}
@@ -87,7 +87,7 @@ def test_the_deviation_of_a_reduced_precision_is_always_reported(dtype, vit, ima
     method = TransformerAttribution(start_layer=0, dtype=dtype)
     findings = Findings.of(method, thorough=False)
     maps = method(vit, images, TARGET)
-    findings.look(vit, images, TARGET, maps)
+    findings.look(method, vit, images, TARGET, maps)
     exact = TransformerAttribution(start_layer=0)(vit, images, TARGET)
     expected = ((maps - exact).norm(dim=1) / exact.norm(dim=1)).max().item()
     assert findings.found == {"deviation": pytest.approx(expected)}
@@ -107,7 +107,7 @@ def test_one_batch_in_eight_is_computed_in_float64_too():
     method, findings, seen = Rough(), Findings(Rough(), thorough=False), []
     for error in range(1, EVERY + 2):
         inputs = torch.full((2, 1), float(error))
-        findings.look(None, inputs, None, method(None, inputs, None))
+        findings.look(method, None, inputs, None, method(None, inputs, None))
         seen.append(findings.found["deviation"])
     assert seen == [1] * EVERY + [EVERY + 1]
 
