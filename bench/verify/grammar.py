@@ -35,6 +35,8 @@ class Entry:
         view: how the stored array is made of what the method returns; a name in :mod:`bench.verify.views`.
         absolute: the error is not divided by the norm of the stored numbers.
         informative: the reference does not aim at the definition: a difference is shown and no fault.
+        alone: each sample, and each class, is explained alone, since something is stored for each.
+        hidden_specials: the special tokens are out of the attention mask.
         reference_2021: of the reference implementation of 2021, which overwrote entry 0 of its text maps.
     """
 
@@ -44,6 +46,8 @@ class Entry:
     view: str = "tokens"
     absolute: bool = False
     informative: bool = False
+    alone: bool = False
+    hidden_specials: bool = False
     reference_2021: bool = False
 
     @cached_property

@@ -13,6 +13,7 @@ from bench.verify.compare import errors, tolerance
 from bench.verify.grammar import Asked, read_key
 from bench.verify.lines import Line, judged
 from bench.verify.offered import NotOfferedError, described
+from bench.verify.prepared import group_of_tokens
 from bench.verify.stems import Golden, Stem, tables_of
 from bench.verify.subject import Subject
 from bench.verify.tensors import TENSORS
@@ -110,17 +111,28 @@ def _viewed(subject: Subject, asked: Asked, ours: Tensor, golden: Tensor) -> Ten
 
 
 def _text_map(subject: Subject, asked: Asked, ours: Tensor, golden: Tensor) -> Tensor:
-    """A text map with NaN at padding, where it must be 0; and as stored where the reference overwrote it."""
-    if ours.shape != subject.inputs["attention_mask"].shape:
-        return ours  # of groups of tokens
+    """A text map in the stored form: NaN at padding, where it must be 0; summed over stored groups."""
     padding = subject.inputs["attention_mask"] == 0
+    if ours.shape != padding.shape:
+        raise ValueError(f"a map of shape {tuple(ours.shape)} has not one number for each token")
     if (ours[padding].nan_to_num() != 0).any():
         raise ValueError("the map is not 0 at padding")
-    ours = ours.double().masked_fill(padding, torch.nan)
+    ours = ours.double()
+    if asked.entry.view == "groups":
+        return _sums(ours, group_of_tokens(subject, asked.values["_groups"]), golden.shape[1])
+    if asked.entry.view == "no specials":
+        padding = padding | subject.specials
+    ours = ours.masked_fill(padding, torch.nan)
     if asked.entry.reference_2021:
         overwritten = subject.stem.settings.get("compare_from_entry", 0)
         ours[:, :overwritten] = golden[:, :overwritten]
     return ours
+
+
+def _sums(maps: Tensor, groups: Tensor, count: int) -> Tensor:
+    """Sums over groups, numbered from 0; −1 counts nowhere."""
+    sums = maps.new_zeros(len(maps), count + 1)
+    return sums.scatter_add_(1, torch.where(groups < 0, count, groups), maps)[:, :count]
 
 
 def _line(

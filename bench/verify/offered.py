@@ -43,17 +43,22 @@ def metric(name: str) -> Any:
     return found
 
 
-def make(name: str, settings: Mapping[str, Any]) -> Callable:
+def make(name: str, settings: Mapping[str, Any], common: Mapping[str, Any] | None = None) -> Callable:
     """A method in float64.
+
+    Args:
+        common: settings of all classes that have them, such as ``prefix_tokens``.
 
     Raises:
         NotOfferedError: if there is no such class.
         TypeError, ValueError: if the class does not have these settings.
     """
     kind = offered(name)
-    given = {n: make(v.method, v.settings) if isinstance(v, Nested) else v for n, v in settings.items()}
-    if is_dataclass(kind) and any(field.name == "dtype" for field in fields(kind)):
-        given = {"dtype": "float64"} | given
+    common = {"dtype": "float64"} | dict(common or {})
+    known = {field.name for field in fields(kind)} if is_dataclass(kind) else set()
+    given = {n: value for n, value in common.items() if n in known}
+    for n, value in settings.items():
+        given[n] = make(value.method, value.settings, common) if isinstance(value, Nested) else value
     return kind(**given)
 
 

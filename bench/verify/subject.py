@@ -141,21 +141,32 @@ class Subject:
             asked: a key; its own explained class is not looked at.
             explained: names of classes; or None alone for a method without a class.
         """
-        key, found = asked.key, []
-        columns = [self.explained(name, key) for name in explained if name is not None]
+        names = [name for name in explained if name is not None]
+        if asked.entry.alone and len(names) > 1:
+            return [self.maps(asked, [name])[0] for name in names]
+        columns = [self.explained(name, asked.key) for name in names]
         target = torch.stack(columns, dim=1) if columns else None
-        with self.epsilon(key):
-            for at in self.chunks():
-                extra = PREPARED.get(asked.entry.method, _nothing)(self, asked, at)
-                method = make(asked.entry.method, self.settings(asked) | extra)
-                classes = None if target is None else target[at]
-                found.append(method(self.forward, self.part(at), classes).detach())
+        with self.epsilon(asked.key):
+            chunks = [slice(i, i + 1) for i in range(len(self))] if asked.entry.alone else self.chunks()
+            found = [self._part(asked, at, target, names) for at in chunks]
         maps = torch.cat(found)
         return [maps] if target is None else list(maps.unbind(dim=1))
 
+    def _part(self, asked: Asked, at: slice, target: Tensor | None, names: Sequence[str]) -> Tensor:
+        """The maps of some samples, (samples, classes, ...) for classes that are given."""
+        prepare = PREPARED.get(asked.entry.method)
+        settings = self.settings(asked) | (prepare(self, asked, at, names) if prepare else {})
+        common = {"prefix_tokens": self.grid.prefix} if self.stem.is_vision else {}
+        method, inputs = make(asked.entry.method, settings, common), self.part(at)
+        if asked.entry.hidden_specials:
+            inputs = inputs | {"attention_mask": inputs["attention_mask"].masked_fill(self.specials[at], 0)}
+        return method(self.forward, inputs, None if target is None else target[at]).detach()
+
+    @cached_property
+    def specials(self) -> Tensor:
+        """Where the tokens [CLS] and [SEP] are, (samples, tokens), boolean."""
+        ids = torch.tensor([self.setting("cls_id"), self.setting("sep_id")])
+        return torch.isin(self.inputs["input_ids"], ids)
+
 
 _OTHER_NAMES = {"pad_id": "pad_token_id", "mask_id": "mask_token_id"}
-
-
-def _nothing(subject: Subject, asked: Asked, at: slice) -> dict:
-    return {}

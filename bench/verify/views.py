@@ -73,7 +73,7 @@ def cam_image(maps: Tensor, golden: Tensor, grid: Grid) -> Tensor:
     """ReLU, scaled, resized and scaled again, as the CAM family has it."""
     from methods.token_cam import scaled
 
-    return scaled(grid.patches(maps), (grid.rows, grid.columns), grid.size)
+    return scaled(grid.patches(maps), grid.size)
 
 
 IMAGE_VIEWS: dict[str, View] = {
