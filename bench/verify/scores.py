@@ -28,12 +28,12 @@ DEFAULT = 1e-9
 
 
 def leaves(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The numbers and lists of nested mappings, by their path with slashes."""
+    """The numbers and lists of nested mappings, by their path with slashes; texts describe, and are left out."""
     found: dict[str, Any] = {}
     for name, value in nested.items():
         if isinstance(value, Mapping):
             found |= leaves(value, f"{prefix}{name}/")
-        else:
+        elif not isinstance(value, str):
             found[f"{prefix}{name}"] = value
     return found
 

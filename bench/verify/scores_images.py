@@ -28,6 +28,7 @@ class ScoredImages:
 
     def __init__(self, subject: Subject):
         self.subject = subject
+        self._without_subsets: dict[int, Tensor] = {}
 
     @cached_property
     def pixels(self) -> Tensor:
@@ -74,6 +75,21 @@ class ScoredImages:
         filled = self.normalise(metric("fill_pixels")(fill, self.pixels, mean))
         size = (grid.rows, grid.columns) if unit == "patch" else None
         return metric("MaskedImages")(self.subject.forward, self.subject.inputs, filled, size)
+
+    def without_subsets(self, size: int) -> Tensor:
+        """Logits (samples, subsets, classes) of the images without the stored subsets of so many patches."""
+        if size not in self._without_subsets:
+            chosen = torch.from_numpy(self.subject.array(f"subsets.n{size}")).long()
+            removed = metric("subset_masks")(chosen, self.subject.grid.rows * self.subject.grid.columns)
+            masked, count = self.masked("patch", "mean"), len(self.pixels)
+            with torch.no_grad():
+                found = [
+                    masked(torch.full((len(rows),), sample), rows)
+                    for sample in range(count)
+                    for rows in removed.split(ROWS)
+                ]
+            self._without_subsets[size] = torch.cat(found).unflatten(0, (count, -1))
+        return self._without_subsets[size]
 
     def outputs(self, masked: Any, ranks: Tensor, most: Tensor, least: Tensor) -> tuple[Any, Any]:
         """What the model says while units are removed from either end of their order."""
@@ -243,9 +259,13 @@ def road(images: ScoredImages, stored: Leaves) -> dict:
 
 
 def rise(images: ScoredImages, stored: Leaves, name: str) -> dict:
-    """RISE's deletion to the mean, and insertion from the blurred image, a number of pixels a step."""
-    ranks, step = metric("rank")(images.upsampled(name).flatten(1)), stored["step_pixels"]
-    inputs, pixels = images.subject.inputs, ranks.shape[1]
+    """RISE's deletion to the mean, and insertion from the blurred image, a number of pixels a step.
+
+    Its code reverses an ascending order, so that of equal pixels the last is the most relevant.
+    """
+    ascending, step = metric("rank")(-images.upsampled(name).flatten(1)), stored["step_pixels"]
+    inputs, pixels = images.subject.inputs, ascending.shape[1]
+    ranks = pixels - 1 - ascending
     counts = torch.tensor([min(i * step, pixels) for i in range(-(-pixels // step) + 1)])
     blurred = metric("rise_blur")(inputs)
     deletion = metric("MaskedImages")(images.subject.forward, inputs, torch.zeros_like(inputs))
@@ -254,7 +274,6 @@ def rise(images: ScoredImages, stored: Leaves, name: str) -> dict:
     even = [i / (len(counts) - 1) for i in range(len(counts))]
     return {
         "step_pixels": step,
-        "kernel": stored["kernel"],
         "deletion": metric("area")(scores[0], even),
         "insertion_blur": metric("area")(scores[1], even),
         "deletion_scores": scores[0],
@@ -309,17 +328,10 @@ OF_THE_SET = {
 
 def drops(images: ScoredImages, size: int, what: str) -> Tensor:
     """p(x) − p(x without a subset), or of the logit, for each stored subset; the fill is the mean."""
-    chosen = torch.from_numpy(images.subject.array(f"subsets.n{size}")).long()
-    grid, count = images.subject.grid, len(images.pixels)
-    removed = metric("subset_masks")(chosen, grid.rows * grid.columns)
-    masked, found = images.masked("patch", "mean"), []
-    for sample in range(count):
-        for rows in removed.split(ROWS):
-            with torch.no_grad():
-                logits = masked(torch.full((len(rows),), sample), rows)
-            values = logits.softmax(dim=1) if what == "p" else logits
-            found.append(values[:, images.target[sample]])
-    return images.clean[what == "logit"][:, None] - torch.cat(found).view(count, -1)
+    logits = images.without_subsets(size)
+    values = logits.softmax(dim=2) if what == "p" else logits
+    at = images.target[:, None, None].expand(-1, logits.shape[1], 1)
+    return images.clean[what == "logit"][:, None] - values.gather(2, at)[..., 0]
 
 
 def imputed(images: ScoredImages, direction: str, percentage: int, image: int) -> Tensor:
