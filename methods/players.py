@@ -14,6 +14,7 @@ from math import ceil, prod
 import torch
 from torch import Tensor
 
+from methods.places import is_image
 from methods.relevance import Inputs, RefusedError
 
 Tree = list[tuple[int, int]]
@@ -246,7 +247,7 @@ def images_of(inputs: Inputs) -> Tensor:
     Raises:
         RefusedError: for inputs that are no images.
     """
-    if isinstance(inputs, Tensor) and inputs.is_floating_point() and inputs.ndim == 4:
+    if is_image(inputs):
         return inputs
     raise RefusedError(
         "players=Patches(…) and Segments(…) are of images: expected (batch, channels, height, width)"

@@ -42,7 +42,8 @@ def with_players(method: Callable, model: Model, batch: Batch) -> Callable:
 
     It asks by a field ``players`` that is None (:mod:`methods.players`).
     """
-    if not is_dataclass(method) or getattr(method, "players", batch) is not None:
+    asks = is_dataclass(method) and hasattr(method, "players")
+    if not asks or method.players is not None:
         return method
     if batch.words is not None:
         return replace(method, players=Words(batch.words, model.mask_id, model.pad_id))

@@ -6,7 +6,12 @@ import timm
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    LlamaConfig,
+    LlamaForSequenceClassification,
+)
 
 LENGTHS = (9, 5, 7)
 IMAGES = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
@@ -45,6 +50,22 @@ def make_bert(attention="sdpa"):
         attn_implementation=attention,
     )
     return enlarged(BertForSequenceClassification(config))
+
+
+def make_llama(**options):
+    """A Llama classifier of 2 layers and 2 classes, with grouped heads."""
+    config = LlamaConfig(
+        vocab_size=50,
+        hidden_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=20,
+        pad_token_id=0,
+        **options,
+    )
+    return enlarged(LlamaForSequenceClassification(config))
 
 
 def texts(width=9):
