@@ -243,6 +243,8 @@ class RuledModule(torch.autograd.Function):
             return None, None, *rule.of([incoming]), None
         if ctx.kind == "norm" and rule is not identity:
             return None, None, incoming, None
+        if isinstance(getattr(rule, "rule", None), Gradient):
+            raise NoRuleError(no_rule("the gradient of a whole module, in relevance form,", ctx.mode.rules))
         (x,), output = ctx.kept.args, ctx.kept.result
         shares = _shares(ctx, rule, [x], incoming)
         ctx.mode.note(ctx.kind, incoming, output, [x], shares)

@@ -26,6 +26,7 @@ from methods.relevance.entries import Entries
 from methods.relevance.functions import BackwardMode, NoRule, RuledCall, RuledModule
 from methods.relevance.layouts import Layouts, Marks, Place, Unplaced, Values, aligned, along, by_size, place
 from methods.relevance.modules import RefusedError, calling_module, check, failed
+from methods.relevance.program import Program
 from methods.relevance.rules import rule_of_function, rule_of_module
 
 Inputs = Tensor | Mapping[str, Tensor]
@@ -66,6 +67,9 @@ class Recorder(TorchFunctionMode):
         inputs: what to call the model with.
         entries: where the tokens enter the network.
         mode: what is carried backwards.
+        program: the calls on what depends on the input.
+        batch: the number of samples.
+        samples: which sample every element belongs to.
         found: the attentions seen.
     """
 
@@ -84,11 +88,11 @@ class Recorder(TorchFunctionMode):
         self.mode = BackwardMode(precision=precision)
         self.inputs, self.entries = inputs, Entries(inputs)
         given = [inputs] if isinstance(inputs, Tensor) else list(inputs.values())
-        self._batch = len(given[0])
-        self._samples = Layouts()  # of more than one sample; all of a batch of one is that one's
-        self.found = AttentionFinder(self._batch, self._samples)
+        self.batch = len(given[0])
+        self.samples = Layouts()  # of more than one sample; all of a batch of one is that one's
+        self.found = AttentionFinder(self.batch, self.samples)
         self._active, self._statistics = Marks(), Marks()  # from activations; 1/σ of normalisations
-        self._backward = backward
+        self._backward, self.program = backward, Program()
         self._nodes: set = set()  # the autograd nodes of everything seen computed
         self._foreign: set = set()  # those of what depends on no input
         self._leaves: list[Tensor] = []
@@ -99,16 +103,16 @@ class Recorder(TorchFunctionMode):
         self._is_spliced = True  # unless something inside of that has no rule, or its own rule is to be used
         self._records_inside = False  # whether there may be rule sets that look inside of that
         self._buffers: list[Tensor] = []  # of the model, which must not keep a tape alive
-        for t in given if self._batch > 1 else ():
-            if isinstance(t, Tensor) and t.ndim and len(t) == self._batch:
-                self._samples[t] = along(self._batch, 0, t.ndim)
+        for t in given if self.batch > 1 else ():
+            if isinstance(t, Tensor) and t.ndim and len(t) == self.batch:
+                self.samples[t] = along(self.batch, 0, t.ndim)
         if backward and isinstance(inputs, Tensor) and inputs.is_floating_point():
             self._own_type = inputs.dtype
             exact = inputs.detach().to(torch.float64)
             leaf = self._leaf(inputs.detach().to(dtype, copy=True))
             self.entries.points["pixels"] = leaf
             self._pair(leaf, exact)
-            self.inputs = self._given(leaf, self._samples[inputs])
+            self.inputs = self._given(leaf, self.samples[inputs])
             if inputs.ndim == 4:
                 self.entries.pixels.add(self.inputs)
 
@@ -138,8 +142,8 @@ class Recorder(TorchFunctionMode):
         args, kwargs = ops.positional(name, args, kwargs)
         result = self._run(name, function, args, kwargs)
         self.remember(result)
-        if self._batch > 1:
-            self._samples.follow(name, function, args, kwargs, result)
+        if self.batch > 1:
+            self.samples.follow(name, function, args, kwargs, result)
         if name not in ops.ADDITIONS or result.ndim > 3:  # a sum on the residual stream is of tokens
             self.found.queries.follow(name, function, args, kwargs, result)
         if name == "softmax":
@@ -147,7 +151,10 @@ class Recorder(TorchFunctionMode):
         if name == "softmax" and (self.carries(result) or not self._backward):
             dim, number = kwargs.get("dim", args[1] if len(args) > 1 else -1), self._softmaxes - 1
             exact = self._precise[result]
-            result = self.found.softmax(result, dim, number, self._changes.get(number), self.remember)
+            given = result
+            result = self.found.softmax(given, dim, number, self._changes.get(number), self.remember)
+            for step in self.found.reordered(given, result) if self._backward else ():
+                self.program.same(*step)
             self._pair(result, exact)
         elif args:
             self.found.follow(name, args, result)
@@ -186,7 +193,7 @@ class Recorder(TorchFunctionMode):
         result = self._ruled(name, function, args, kwargs)
         if self._whole is not None or (entry := self.entries.follow(name, carriers, result)) is None:
             return result
-        return self._at_entry(entry, result, aligned(self._samples[carriers[0]], result.shape))
+        return self._at_entry(entry, result, aligned(self.samples[carriers[0]], result.shape))
 
     def _ruled(self, name: str, function: Callable, args: tuple, kwargs: dict):
         """A call with the rule that it has, or barred to relevance if it has none."""
@@ -225,6 +232,7 @@ class Recorder(TorchFunctionMode):
     ):
         precise = (self._exact(args), self._exact(kwargs)) if self._is_precise else None
         result = RuledCall.apply(self.mode, kind, where, function, kwargs, precise, *args)
+        self.program.add(ops.name_of(function), kind, function, args, kwargs, result)
         self._pair(result, self.mode.precise)
         self.mode.precise = None
         return result
@@ -232,6 +240,7 @@ class Recorder(TorchFunctionMode):
     def _native(self, name: str, function: Callable, args: tuple, kwargs: dict):
         """Run a call that autograd reads backwards by itself, or that relevance does not pass."""
         result = self._moved_or_made(name, function, args, kwargs)
+        self.program.add(name, "move" if name in ops.MOVEMENTS else "other", function, args, kwargs, result)
         if self._is_precise:
             with torch.no_grad():
                 self._pair(
@@ -332,7 +341,9 @@ class Recorder(TorchFunctionMode):
                 "off, as by model.gradient_checkpointing_disable() or model.set_grad_checkpointing(False)"
             )
         message = f"{node} (in place or hidden from Python, before {calling_module()})"
-        return NoRule.apply(self.mode, "other", message, t)
+        barred = NoRule.apply(self.mode, "other", message, t)
+        self.program.same(t, barred)
+        return barred
 
     def _is_seen(self, node) -> bool:
         """Whether only data was moved since what was seen."""
@@ -354,10 +365,11 @@ class Recorder(TorchFunctionMode):
         if isinstance(value, Tensor) and self.carries(value):
             seen = self.seen(value)
             if self.dtype is not None and seen.dtype != self.dtype:
-                seen = seen.to(self.dtype)
+                given, seen = seen, seen.to(self.dtype)
+                self.program.add("to", "move", Tensor.to, (given, self.dtype), {}, seen)
                 self.remember(seen)
             if seen is not value:
-                self._samples[seen] = self._samples[value]
+                self.samples[seen] = self.samples[value]
                 self._pair(seen, self._precise[value])
                 self.found.moved(value, seen)
                 for marks in (self._active, self._statistics):
@@ -369,7 +381,7 @@ class Recorder(TorchFunctionMode):
             cast = self.dtype is not None and constant.is_floating_point()
             constant = constant.to(self.dtype) if cast else constant
             if constant is not value:
-                self._samples[constant] = self._samples[value]
+                self.samples[constant] = self.samples[value]
             return constant
         return value
 
@@ -378,24 +390,33 @@ class Recorder(TorchFunctionMode):
     def _leaf(self, value: Tensor) -> Tensor:
         self._leaves.append(value.requires_grad_())
         self.entries.leaves.append(value)
+        self.program.leaf(value)
         return value
 
-    def _given(self, point: Tensor, numbers: Tensor | None) -> Tensor:
-        """What a model goes on with that may write into it: the point on the tape stays as it is."""
-        ours = point.clone()
+    def _given(self, point: Tensor, numbers: Tensor | None, back: Callable = lambda t: t) -> Tensor:
+        """What a model goes on with that may write into it: the point on the tape stays as it is.
+
+        Args:
+            point: on the tape, samples first.
+            numbers: of the samples in the model's own order.
+            back: the order of the model.
+        """
+        ours = back(point).clone()
+        self.program.same(point, ours, back)
         self.remember(ours)
         if (exact := self._precise[point]) is not None:
-            self._pair(ours, exact.clone())
-        self._samples[ours] = numbers
+            self._pair(ours, back(exact).clone())
+        self.samples[ours] = numbers
         return ours
 
     def _looked_up(self, ids: Tensor, vectors: Tensor) -> Tensor:
         """Vectors that token ids were looked up as: they require a gradient in the place of these."""
-        numbers = self._samples[ids]
+        numbers = self.samples[ids]
         numbers = None if numbers is None else numbers.unsqueeze(-1)
         where = self._entry_place(vectors, numbers)
         point = self._leaf(where.leading(vectors.detach().to(self.dtype), vectors.ndim))
-        ours = self._given(where.back(point, vectors.shape), numbers)
+        shape = vectors.shape
+        ours = self._given(point, numbers, lambda t: where.back(t, shape))
         self._pair(ours, vectors.detach().to(torch.float64))
         self.entries.found(point, ours)
         return ours
@@ -403,20 +424,22 @@ class Recorder(TorchFunctionMode):
     def _at_entry(self, name: str, t: Tensor, numbers: Tensor | None) -> Tensor:
         """A tensor that is a point of :class:`Entries`; returns what the model goes on with."""
         self.remember(t)
+        self.samples[t] = numbers
         where = self._entry_place(t, numbers)
-        point = where.leading(t, t.ndim)
-        ours = self._given(where.back(point, t.shape), numbers)
+        point, shape, ndim = where.leading(t, t.ndim), t.shape, t.ndim
+        self.program.same(t, point, lambda x: where.leading(x, ndim))
+        ours = self._given(point, numbers, lambda x: where.back(x, shape))
         if (exact := self._precise[t]) is not None:
             self._pair(ours, exact.clone())
         self.entries.reached(name, point, ours)
         return ours
 
     def _entry_place(self, t: Tensor, numbers: Tensor | None) -> Place:
-        if self._batch == 1:
+        if self.batch == 1:
             ones = [d for d, size in enumerate(t.shape[:-1]) if size == 1]
             return Place(ones[0] if ones else 0, 1, 1, t.ndim)
-        where = None if numbers is None else place(numbers, self._batch)
-        return where or by_size(t.shape, self._batch) or Place(0, self._batch, 1, t.ndim)
+        where = None if numbers is None else place(numbers, self.batch)
+        return where or by_size(t.shape, self.batch) or Place(0, self.batch, 1, t.ndim)
 
     # --- rules of modules
 
@@ -444,14 +467,15 @@ class Recorder(TorchFunctionMode):
         with torch._C.DisableTorchFunction():
             if not isinstance(result, Tensor) or not self.carries(result):
                 return None
-            numbers = self._samples[result]
+            numbers = self.samples[result]
             exact = self._precise[result]
             if not self._is_spliced:
-                kind = rule_of_module(module)[0]
+                kind, inside = rule_of_module(module)[0], result
                 result = RuledModule.apply(self.mode, kind, result, x)
                 self.remember(result)
-                self._samples[result] = numbers
+                self.samples[result] = numbers
                 self._pair(result, exact)
+                self.program.whole(type(module).__name__, kind, inside, x, result)
                 if kind == "activation":
                     self._active.add(result)
             name = "layer_norm" if "Norm" in type(module).__name__ else "module"
@@ -485,10 +509,12 @@ class Recorder(TorchFunctionMode):
             self.mode.before_writing(target)
             if self._is_precise:
                 self._overwrite_precise(target, function, rest, kwargs)
-            function(target, *rest, **{key: self._prepare(v) for key, v in kwargs.items()})
-            same = [v for v in values if v.ndim == target.ndim and self._samples[v] is not None]
-            if self._samples[target] is None and same:
-                self._samples[target] = aligned(self._samples[same[0]], target.shape)
+            options = {key: self._prepare(v) for key, v in kwargs.items()}
+            function(target, *rest, **options)
+            self.program.wrote(name, function, (target, *rest), options, target)
+            same = [v for v in values if v.ndim == target.ndim and self.samples[v] is not None]
+            if self.samples[target] is None and same:
+                self.samples[target] = aligned(self.samples[same[0]], target.shape)
             self._wrote(target)
         elif given is not None:
             target = self._assign(target, self._accumulated(target, *given))
@@ -517,7 +543,8 @@ class Recorder(TorchFunctionMode):
             if "multiple views" in str(e) and not self._single_views:
                 raise MultipleViews from None
             raise
-        self._samples[target] = self._samples[new]
+        self.program.wrote("assign", torch.clone, (new,), {}, target)
+        self.samples[target] = self.samples[new]
         self.entries.written(target, new)
         self._wrote(target)
         return target
@@ -553,15 +580,17 @@ class Recorder(TorchFunctionMode):
             )
 
         result = placed(source)
+        self.program.add(name, "move", placed, (source,), {}, result)
         if self._is_precise:
             with torch.no_grad():
                 self._pair(result, placed(self._exact(source)))
         if int(placed(torch.ones_like(source.detach())).max()) > 1:
             message = f"{name} of several rows to one (called by {calling_module()})"
-            exact, result = self._precise[result], NoRule.apply(self.mode, "other", message, result)
-            self._pair(result, exact)
+            given, result = result, NoRule.apply(self.mode, "other", message, result)
+            self.program.same(given, result)
+            self._pair(result, self._precise[given])
         self.remember(result)
-        self._samples[result] = aligned(self._samples[target], result.shape)
+        self.samples[result] = aligned(self.samples[target], result.shape)
         if not self.carries(target) and not bool(target.any()):
             return result
         return self._call("add", torch.add, (target, result), {})
@@ -571,11 +600,11 @@ class Recorder(TorchFunctionMode):
     def _place(self, u: Tensor, v: Tensor) -> Place | Unplaced:
         """Where the samples lie in the sum of two tensors."""
         shape = torch.broadcast_shapes(u.shape, v.shape)
-        if self._batch == 1:
+        if self.batch == 1:
             return Place(0, 1, 1, len(shape))
-        known = [n for t in (u, v) if (n := aligned(self._samples[t], shape)) is not None]
-        places = (place(numbers, self._batch) for numbers in known)
-        where = next(filter(None, places), None) if known else by_size(shape, self._batch)
+        known = [n for t in (u, v) if (n := aligned(self.samples[t], shape)) is not None]
+        places = (place(numbers, self.batch) for numbers in known)
+        where = next(filter(None, places), None) if known else by_size(shape, self.batch)
         if where is None:
             return Unplaced(
                 f"which numbers of a sum of shape {tuple(shape)} in {calling_module()} belong to one sample "
@@ -675,6 +704,7 @@ class Recorder(TorchFunctionMode):
                 return t
             barred = NoRule.apply(self.mode, kind, message, t)
             self._pair(barred, self._precise[t])
+            self.program.same(t, barred)
             return barred
 
         return _map(guard, result)

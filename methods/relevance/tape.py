@@ -1,7 +1,8 @@
 """The engine: one forward pass of an unmodified model that can be read backwards in several ways."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 import torch
@@ -9,8 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from methods.relevance.attentions import reaching
+from methods.relevance.blocks import Activation, Block, Constant, Graph, Linear, Norm, constants, head
 from methods.relevance.functions import LedgerEntry, of_g
 from methods.relevance.modules import RefusedError, check, failed, watched
+from methods.relevance.program import Trace
 from methods.relevance.recorder import Inputs, MultipleViews, Recorder
 from methods.relevance.rules import RuleSet
 
@@ -71,6 +74,8 @@ class Tape:
         self.attentions, self._numbers = recorder.found.attentions, recorder.found.numbers
         self.chained = [True] * len(self.attentions)
         self.crossed = [False] * len(self.attentions)
+        self._program, self._samples, self._batch = recorder.program, recorder.samples, recorder.batch
+        self._products = recorder.found.products
         if backward:
             self._read_graph(recorder.found.values)
 
@@ -105,6 +110,69 @@ class Tape:
         self.crossed = [last[i] is not None and last[i] not in reached[i] for i in used]
         self.attentions = [self.attentions[i] for i in used]
         self._numbers = [self._numbers[i] for i in used]
+        self._products = [self._products[i] for i in used]
+
+    @cached_property
+    def _graph(self) -> Graph:
+        return Graph(Trace(self._program), self._products, self._samples, self._batch)
+
+    @cached_property
+    def blocks(self) -> list[Block]:
+        """What lies around each of :attr:`attentions`: tokens, scores, values, layers.
+
+        They are found as they are asked for, so what a model lacks is refused only then.
+        """
+        return [Block(self._graph, number) for number in range(len(self.attentions))]
+
+    @cached_property
+    def constants(self) -> list[Constant]:
+        """What is added on the way to the logits that does not depend on the input, in order.
+
+        Biases of layers and normalisations, and what is added to tokens such as positions; what is added to scores,
+        such as masks, is left out.
+
+        Raises:
+            RefusedError: if the blocks cannot be found, by which they are sorted.
+        """
+        return constants(self._graph, self.blocks)
+
+    @cached_property
+    def head(self) -> list[Linear | Norm | Activation]:
+        """The layers between the last block and the logits, in order.
+
+        Raises:
+            RefusedError: if they are no chain of layers, normalisations and activations.
+        """
+        return head(self._graph, self.blocks[-1], self._graph.trace.step_of(self.logits))
+
+    def rerun(
+        self, replaced: Mapping[Tensor, Tensor | Callable[[], Tensor]], until: Tensor | None = None
+    ) -> Tensor:
+        """The logits, or another tensor, as they would be if others had been what they were not.
+
+        Only what depends on these is computed, by plain torch calls, so the result can be differentiated: with
+        respect to what replaces a tensor, or to any tensor of the tape (:meth:`gradient` with ``logits``).
+
+        Args:
+            replaced: for tensors of the tape what stands in the place of each, of the same shape; or a function that
+                computes that, which is called with gradients enabled.
+            until: the tensor of the tape that is wanted; None for the logits.
+
+        Raises:
+            ValueError: for a tensor of another shape.
+            RefusedError: if the model writes into tensors in place, or a tensor is not on the tape.
+        """
+        pairs = []
+        with torch.inference_mode(False), torch.enable_grad():
+            for t, value in replaced.items():
+                value = value() if callable(value) and not isinstance(value, Tensor) else value
+                if value.shape != t.shape:
+                    raise ValueError(f"expected a tensor of shape {tuple(t.shape)}, not {tuple(value.shape)}")
+                point = self._graph.point(t)
+                pairs.append((point.raw, point.order[1](value.to(t.dtype))))
+            point = self._graph.point(self.logits if until is None else until)
+            self._mode.rules = None
+            return point.order[0](self._graph.trace.rerun(pairs, point.raw))
 
     @classmethod
     def record(
@@ -162,7 +230,11 @@ class Tape:
         return tape
 
     def gradient(
-        self, target: Tensor | None, of: Sequence[Tensor], rules: RuleSet | None = None
+        self,
+        target: Tensor | None,
+        of: Sequence[Tensor],
+        rules: RuleSet | None = None,
+        logits: Tensor | None = None,
     ) -> list[Tensor]:
         """The gradient of the explained logit with respect to tensors on the tape.
 
@@ -170,6 +242,8 @@ class Tape:
             target: the explained classes, (batch,), or None for the predicted ones.
             of: tensors on the tape.
             rules: a rule set in gradient form, for the modified gradient that it defines; None for the true one.
+            logits: to differentiate in the place of the tape's own; of :meth:`rerun`, whose own calls have their
+                true gradient whatever the rules.
 
         Raises:
             ValueError: for a rule set in another form.
@@ -178,7 +252,7 @@ class Tape:
         if rules is not None and rules.form != "gradient":
             raise ValueError(f"the rule set '{rules}' is one of relevance: it defines no modified gradient")
         self._note("gradient", of, rules)
-        return self._carry(rules, target, of)
+        return self._carry(rules, target, of, logits=logits)
 
     def relevance(self, target: Tensor | None, of: Sequence[Tensor], rules: RuleSet) -> list[Tensor]:
         """The relevance that reaches tensors on the tape when 1, or y_t, is put on the explained logit.
@@ -278,7 +352,12 @@ class Tape:
         return [of_g(g, x) for g, x in zip(found, of, strict=True)] if is_gradient else found
 
     def _carry(
-        self, rules: RuleSet | None, target: Tensor | None, of: Sequence[Tensor], start: Tensor | None = None
+        self,
+        rules: RuleSet | None,
+        target: Tensor | None,
+        of: Sequence[Tensor],
+        start: Tensor | None = None,
+        logits: Tensor | None = None,
     ) -> list[Tensor]:
         """What arrives at tensors when ``start`` (batch, classes), or 1, is put on the explained logit."""
         if target is None:
@@ -288,16 +367,25 @@ class Tape:
             raise ValueError(f"target={target.tolist()}: the model has {classes} classes, counted from 0")
         one_hot = F.one_hot(target.to(self.logits.device), classes).to(self.logits.dtype)
         arriving = one_hot if start is None else one_hot * start
+        if rules is not None and rules.attention_linear is not None:
+            for block in self.blocks:
+                block.mark_linears()
+        points = [self._graph.point(t) for t in of]
+        raw = [point.raw for point in points]
         self._mode.rules = rules
         with torch.inference_mode(False):
             try:
                 options = {"retain_graph": True, "allow_unused": rules is not None}
-                found = torch.autograd.grad(self.logits, list(of), arriving, **options)
+                outputs = self.logits if logits is None else logits
+                found = torch.autograd.grad(outputs, raw, arriving, **options)
             except RuntimeError as e:
                 raise failed(e, "reading the tape backwards") from e
-        self._check_reached([t for t, g in zip(of, found, strict=True) if g is None])
-        # What a rule set cuts off gets nothing.
-        return [torch.zeros_like(t) if g is None else g for g, t in zip(found, of, strict=True)]
+            self._check_reached([t for t, g in zip(raw, found, strict=True) if g is None])
+            # What a rule set cuts off gets nothing.
+            return [
+                torch.zeros_like(p.shown) if g is None else p.order[0](g)
+                for g, p in zip(found, points, strict=True)
+            ]
 
 
 def _divided_by_itself(logits: Tensor) -> Tensor:
