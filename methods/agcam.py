@@ -1,17 +1,20 @@
 """# Attention-guided CAM (AG-CAM)
 
-**Formula.** Σ_b Σ_h sigmoid(S^(b)) ⊙ (∇̂A^(b))⁺, the row that the model reads. S^(b) are the scores before the softmax,
-1/√d included; ∇̂A^(b) is the gradient of the explained logit at the attention, that has come down through skip
-connections and MLPs alone: every attention's own input counts as a constant. Class-specific, nowhere negative.
+**Formula.** Σ_b Σ_h sigmoid(S^(b)) ⊙ (∇̂A^(b))⁺, the row that the model reads. S^(b) are the scores before
+the softmax, 1/√d included; ∇̂A^(b) is the gradient of the explained logit at the attention, that has come
+down through skip connections and MLPs alone: every attention's own input counts as a constant.
+Class-specific, nowhere negative.
 
-**Cost and memory.** One forward and one backward pass; scores and attentions of all blocks and the gradients are held.
+**Cost and memory.** One forward and one backward pass; scores and attentions of all blocks and the gradients
+are held.
 
-**Reference.** Leem & Seo, "Attention Guided CAM: Visual Explanations of Vision Transformer Guided by Self-Attention",
-AAAI 2024 (arXiv 2402.04563). Code: LeemSaebom/Attention-Guided-CAM-Visual-Explanations-of-Vision-Transformer-Guided-
-by-Self-Attention, which names no licence.
+**Reference.** Leem & Seo, "Attention Guided CAM: Visual Explanations of Vision Transformer Guided by
+Self-Attention", AAAI 2024 (arXiv 2402.04563). Code:
+LeemSaebom/Attention-Guided-CAM-Visual-Explanations-of-Vision-Transformer-Guided-by-Self-Attention, which
+names no licence.
 
-**Paper and code.** The code detaches the input of each attention, which the restricted gradient ∇̂ does here. Where
-tokens are pooled, the rows that the model reads are averaged; the reference has class tokens only.
+**Paper and code.** The code detaches the input of each attention, which the restricted gradient ∇̂ does here.
+Where tokens are pooled, the rows that the model reads are averaged; the reference has class tokens only.
 """
 
 from dataclasses import dataclass

@@ -1,17 +1,17 @@
 """# AttCAT
 
-**Formula.** Σ_b E_h E_i[A^(b)_ij] · Σ_d (X^(b) ⊙ ∂y_t/∂X^(b))_jd: the tokens X^(b) that enter each block, times the
-gradient of the explained logit there, weighed by the attention that token j receives, averaged over heads and query
-rows i. Class-specific and signed.
+**Formula.** Σ_b E_h E_i[A^(b)_ij] · Σ_d (X^(b) ⊙ ∂y_t/∂X^(b))_jd: the tokens X^(b) that enter each block,
+times the gradient of the explained logit there, weighed by the attention that token j receives, averaged over
+heads and query rows i. Class-specific and signed.
 
 **Cost and memory.** One forward and one backward pass; the attentions and the tokens of all blocks are held.
 
-**Reference.** Qiang, Pan, Li, Li, Jang & Zhu, "AttCAT: Explaining Transformers via Attentive Class Activation Tokens",
-NeurIPS 2022. Code: qiangyao1988/AttCAT, for BERT, which names no licence.
+**Reference.** Qiang, Pan, Li, Li, Jang & Zhu, "AttCAT: Explaining Transformers via Attentive Class Activation
+Tokens", NeurIPS 2022. Code: qiangyao1988/AttCAT, for BERT, which names no licence.
 
-**Paper and code.** The authors' notebooks put 0 into the attention mask at [CLS] and [SEP], which is another output of
-the model; here the mask is as it is given. Padding is no query: the mean over rows is one over those tokens that the
-logits can depend on, so a text's map is the same in any batch.
+**Paper and code.** The authors' notebooks put 0 into the attention mask at [CLS] and [SEP], which is another
+output of the model; here the mask is as it is given. Padding is no query: the mean over rows is one over
+those tokens that the logits can depend on, so a text's map is the same in any batch.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from methods.common import Passes, blocks, for_each_class, mean_over_queries, visible
+from methods.common import Passes, for_each_class, mean_over_queries, share_of_blocks, states, visible
 from methods.relevance import Forward, Inputs, Tape
 
 
@@ -36,8 +36,8 @@ class AttCAT:
     start_layer: int = 0
 
     def passes(self, tokens: int, blocks: int) -> Passes:
-        """One backward pass."""
-        return Passes(1, 1)
+        """A backward pass to the first block that is used."""
+        return Passes(1, share_of_blocks(self.start_layer, blocks))
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
         """Explain ``target`` (batch,), or the predicted class if None; returns (batch, tokens).
@@ -45,7 +45,7 @@ class AttCAT:
         A ``target`` of (batch, classes) is explained class by class; returns (batch, classes, tokens).
         """
         tape = Tape.record(forward, inputs)
-        chosen = tape.blocks[-len(blocks(tape, self.start_layer)) :]
+        chosen = states(tape, self.start_layer)
         valid = visible(tape, tape.readout())
         received = [mean_over_queries(b.attention.detach().mean(dim=1), valid) for b in chosen]
 

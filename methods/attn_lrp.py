@@ -1,6 +1,7 @@
 """# AttnLRP and CP-LRP
 
-**Formula.** Relevance R = x ⊙ g with a gradient g that is modified backwards, starting with the explained logit's value:
+**Formula.** Relevance R = x ⊙ g with a gradient g that is modified backwards, starting with the explained
+logit's value:
 
 | operation | what is handed on |
 |---|---|
@@ -9,34 +10,37 @@
 | LayerNorm, RMSNorm | the gradient with 1/σ constant |
 | softmax | its true gradient (``attention="constant"``: nothing, CP-LRP) |
 | attention times values, queries times keys | half the gradient to each (``constant``: all of it to the values) |
-| product of two activations, as in gated MLPs | half to each (``gate="constant"``: all to what is gated, none to the gate) |
+| product of two activations (gated MLPs) | half to each (``gate="constant"``: all to what is gated) |
 
-**γ rule**, in the place of the plain gradient of linear layers and of the convolution: W_p = W + γW⁺, W_n = W + γW⁻,
-biases alike; outputs z > 0 divide by x⁺W_pᵀ + x⁻W_nᵀ + b_p, outputs z < 0 by x⁺W_nᵀ + x⁻W_pᵀ + b_n, each stabilised by
-1e-6 with its sign; R_x = x⁺ ⊙ (T_p W_p + T_n W_n) + x⁻ ⊙ (T_p W_n + T_n W_p), T the relevance of these outputs divided so.
-γ = 0 is the ε rule, γ → ∞ approaches α = 1, β = 0.
+**γ rule**, in the place of the plain gradient of linear layers and of the convolution: W_p = W + γW⁺, W_n = W
++ γW⁻, biases alike; outputs z > 0 divide by x⁺W_pᵀ + x⁻W_nᵀ + b_p, outputs z < 0 by x⁺W_nᵀ + x⁻W_pᵀ + b_n,
+each stabilised by 1e-6 with its sign; R_x = x⁺ ⊙ (T_p W_p + T_n W_n) + x⁻ ⊙ (T_p W_n + T_n W_p), T the
+relevance of these outputs divided so. γ = 0 is the ε rule, γ → ∞ approaches α = 1, β = 0.
 
-The result is summed over the channels, or the hidden dimension. Class-specific and signed. On a model without biases
-CP-LRP sums to the logit.
+The result is summed over the channels, or the hidden dimension. Class-specific and signed. On a model without
+biases CP-LRP sums to the logit.
 
-**Cost and memory.** One forward and one backward pass; γ takes about four products for each of a linear layer's one.
-No division by z but under γ, so float32 is exact to about 1e-5 without it.
+**Cost and memory.** One forward and one backward pass; γ takes about four products for each of a linear
+layer's one. No division by z but under γ, so float32 is exact to about 1e-5 without it.
 
-**Reference.** Achtibat et al., "AttnLRP: Attention-Aware Layer-Wise Relevance Propagation for Transformers", ICML 2024 (arXiv
-2402.05602); CP-LRP: Ali et al., "XAI for Transformers: Better Explanations through Conservative Propagation", ICML 2022
-(arXiv 2202.07304). Code: rachtibat/LRP-eXplains-Transformers (PyPI ``lxt``), Clear BSD licence; its README says LRP is
-patented and free for personal and scientific use. γ as in zennit, LGPL-3.0 licence.
+**Reference.** Achtibat et al., "AttnLRP: Attention-Aware Layer-Wise Relevance Propagation for Transformers",
+ICML 2024 (arXiv 2402.05602); CP-LRP: Ali et al., "XAI for Transformers: Better Explanations through
+Conservative Propagation", ICML 2022 (arXiv 2202.07304). Code: rachtibat/LRP-eXplains-Transformers (PyPI
+``lxt``), Clear BSD licence; its README says LRP is patented and free for personal and scientific use. γ as in
+zennit, LGPL-3.0 licence.
 
 **Papers and code.**
 
-- The paper's rule for softmax is the gradient; on ViTs the library takes constant attention with γ, "easier to tune". Its example
-  sweeps γ of the convolution over 0.1, 0.25, 100 and of linear layers over 0 … 1 and names no default: 0.25 and 0.05 are a
-  fair choice (``conf/method/cp_lrp_gamma.yaml``).
-- In torchvision's ViT the library's γ reaches MLPs, head and convolution only, as the layers of attention are functions there
-  (``linear="outside_attention"``); on timm's it reaches every linear layer (``everywhere``). Maps differ by half their norm.
-- The library's explicit form adds ε of 1e-8 to 1e-6 without a sign, 1e-4 to 2e-3 of the map; its efficient form does not.
-- Ali et al.'s own code lets activations hand on their true gradient; the library's CP-LRP has the identity rule, and in
-  gated MLPs gives all to what is gated.
+- The paper's rule for softmax is the gradient; on ViTs the library takes constant attention with γ, "easier
+  to tune". Its example sweeps γ of the convolution over 0.1, 0.25, 100 and of linear layers over 0 … 1 and
+  names no default: 0.25 and 0.05 are a fair choice (``conf/method/cp_lrp_gamma.yaml``).
+- In torchvision's ViT the library's γ reaches MLPs, head and convolution only, as the layers of attention are
+  functions there (``linear="outside_attention"``); on timm's it reaches every linear layer (``everywhere``).
+  Maps differ by half their norm.
+- The library's explicit form adds ε of 1e-8 to 1e-6 without a sign, 1e-4 to 2e-3 of the map; its efficient
+  form does not.
+- Ali et al.'s own code lets activations hand on their true gradient; the library's CP-LRP has the identity
+  rule, and in gated MLPs gives all to what is gated.
 - Where tokens of a text enter differs: ``word`` is the library's, ``embeddings`` the CP-LRP paper's.
 """
 
@@ -51,6 +55,7 @@ from methods.relevance import (
     ATTN_LRP,
     CP_LRP,
     DTYPE,
+    GATE_CONSTANT,
     GRADIENT,
     HALF,
     Forward,
@@ -58,7 +63,6 @@ from methods.relevance import (
     Inputs,
     RuleSet,
     Tape,
-    gate_constant,
 )
 
 
@@ -116,7 +120,7 @@ class AttnLRP:
     def rules(self) -> RuleSet:
         """The rule set of these settings."""
         rules = ATTN_LRP if self.attention == "softmax" else CP_LRP
-        rules = replace(rules, gate=HALF if self.gate == "half" else gate_constant)
+        rules = replace(rules, gate=HALF if self.gate == "half" else GATE_CONSTANT)
         if self.activation == "gradient":
             rules = replace(rules, activation=GRADIENT)
         if self.gamma_conv:

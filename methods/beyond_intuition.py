@@ -3,31 +3,32 @@
 Both weigh a roll-up of attention by W = E_h[(1/n Σ_k ∇A^(B)(α_k x))⁺], the "reasoning feedback": gradients of
 the *last* block's attention at the image scaled by α_k = 0, …, 1, n evenly spaced numbers, plainly averaged.
 
-**TAM.** V = E_h A^(B), then V ← V E_h A^(b) + V from the block below the last down to ``start_layer``; the map is
-the row that the model reads of V ⊙ W.
+**TAM.** V = E_h A^(B), then V ← V E_h A^(b) + V from the block below the last down to ``start_layer``; the
+map is the row that the model reads of V ⊙ W.
 
-**BI, head by head.** Each block's heads are weighed by I_h, the mean of |A_hᵀ ∇A_h|, divided by their sum;
-R = I, then R ← R + (Σ_h I_h A_h) R from ``start_layer`` on; the map is the row that the model reads of W ⊙ R.
+**BI, head by head.** Each block's heads are weighed by I_h, the mean of |A_hᵀ ∇A_h|, divided by their sum; R
+= I, then R ← R + (Σ_h I_h A_h) R from ``start_layer`` on; the map is the row that the model reads of W ⊙ R.
 
-**BI, token by token.** m_j = ‖W_proj v_j‖ / ‖x_j‖, with v_j the values of token j, all heads side by side, W_proj
-the attention's output projection without its bias and x_j the token that enters the block, before its norm;
-R ← R + (E_h A diag m) R; the map is the row that the model reads of W ⊙ |R|.
+**BI, token by token.** m_j = ‖W_proj v_j‖ / ‖x_j‖, with v_j the values of token j, all heads side by side,
+W_proj the attention's output projection without its bias and x_j the token that enters the block, before its
+norm; R ← R + (E_h A diag m) R; the map is the row that the model reads of W ⊙ |R|.
 
 All three are class-specific, BI by tokens and heads nowhere negative.
 
-**Cost and memory.** ``points`` forward passes and as many backward passes to the last block's attention; BI by
-heads one backward pass more, to the first block used. A tape is held for one scaled image at a time.
+**Cost and memory.** ``points`` forward passes and as many backward passes to the last block's attention; BI
+by heads one backward pass more, to the first block used. A tape is held for one scaled image at a time.
 
-**Reference.** Yuan, Li, Xiong, Cao & Zhuo, "Explaining Information Flow Inside Vision Transformers Using Markov
-Chain", NeurIPS 2021 workshop on XAI; code: XianrenYty/Transition_Attention_Maps, Apache-2.0. Chen, Li, Yu, Dou &
+**Reference.** Yuan et al., "Explaining Information Flow Inside Vision Transformers Using Markov Chain",
+NeurIPS 2021 workshop on XAI; code: XianrenYty/Transition_Attention_Maps, Apache-2.0. Chen, Li, Yu, Dou &
 Xiong, "Beyond Intuition: Rethinking Token Attributions inside Transformers", TMLR 2023; code:
 jiaminchen-1031/transformerinterp, which names no licence.
 
-**Paper and code.** The integral's plain mean includes α = 0, an image of the data set's mean colour if pixels are
-normalised. BI's code counts blocks from 1: its ``start_layer=4`` (heads) and 7 (tokens, in its perturbation script; 6
-is the function's default) are 3 and 6 here. It divides I_h by its sum over the *batch*, so it takes one image at a
-time; here each sample has a sum of its own. Where tokens are pooled, BI's code averages the rows of W ⊙ R but
-for the class token's; here those rows that the model reads.
+**Paper and code.** The integral's plain mean includes α = 0, an image of the data set's mean colour if pixels
+are normalised. BI's code counts blocks from 1: its ``start_layer=4`` (heads) and 7 (tokens, in its
+perturbation script; 6 is the function's default) are 3 and 6 here. It divides I_h by its sum over the
+*batch*, so it takes one image at a time; here each sample has a sum of its own. Where tokens are pooled, BI's
+code averages the rows of W ⊙ R but for the class token's; here those rows that the model reads. Its
+segmentation script adds that average to the class token's row whatever the model, which is not offered.
 """
 
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods.common import Passes, blocks, each_class, for_each_class, roll_up
+from methods.common import Passes, blocks, each_class, for_each_class, roll_up, share_of_blocks, states
 from methods.places import pixels_of
 from methods.relevance import Forward, Inputs, Tape
 
@@ -51,6 +52,9 @@ class TransitionAttention:
             setting for 12 blocks is 4; a model of fewer blocks needs a lower one.
         points: α = 0, …, 1 at which the gradient is taken.
         integrate: without it the gradient at the image itself alone, the reference's ablation.
+
+    Raises:
+        ValueError: for fewer than 2 points.
     """
 
     version: ClassVar[int] = 1
@@ -58,6 +62,9 @@ class TransitionAttention:
     start_layer: int = 4
     points: int = 20
     integrate: bool = True
+
+    def __post_init__(self):
+        _check_points(self.points)
 
     def passes(self, tokens: int, blocks: int) -> Passes:
         """A forward pass and a backward pass through the last block for each point."""
@@ -92,7 +99,7 @@ class BeyondIntuition:
         points: α = 0, …, 1 at which the gradient is taken.
 
     Raises:
-        ValueError: for another ``by``.
+        ValueError: for another ``by``, or fewer than 2 points.
     """
 
     version: ClassVar[int] = 1
@@ -104,10 +111,12 @@ class BeyondIntuition:
     def __post_init__(self):
         if self.by not in ("head", "token"):
             raise ValueError(f"by={self.by!r}: expected 'head' or 'token'")
+        _check_points(self.points)
 
     def passes(self, tokens: int, blocks: int) -> Passes:
-        """A forward pass and a backward pass through the last block for each point; heads need a whole one."""
-        return Passes(self.points, self.points / blocks + (self.by == "head"))
+        """A forward pass and a backward pass through the last block for each point; for heads one to the first."""
+        heads = share_of_blocks(self._first, blocks) if self.by == "head" else 0
+        return Passes(self.points, self.points / blocks + heads)
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
         """Explain ``target`` (batch,), or the predicted class if None; returns (batch, tokens).
@@ -118,28 +127,37 @@ class BeyondIntuition:
             RefusedError: for inputs that are no images.
         """
         tape = Tape.record(forward, pixels_of(inputs, self))
-        start = {"head": 3, "token": 6}[self.by] if self.start_layer is None else self.start_layer
         weights = _feedback(forward, inputs, target, tape, self.points)
         flow = self._by_heads if self.by == "head" else self._by_tokens
-        flows = for_each_class(target, lambda classes: flow(tape, start, classes))
+        flows = for_each_class(target, lambda classes: flow(tape, classes))
         flows = flows.unbind(dim=1) if flows.ndim == 4 else [flows]
         return _read(tape, target, [w * flow for w, flow in zip(weights, flows, strict=True)])
 
-    def _by_heads(self, tape: Tape, start: int, target: Tensor | None) -> Tensor:
-        attentions = blocks(tape, start)
+    @property
+    def _first(self) -> int:
+        return {"head": 3, "token": 6}[self.by] if self.start_layer is None else self.start_layer
+
+    def _by_heads(self, tape: Tape, target: Tensor | None) -> Tensor:
+        attentions = blocks(tape, self._first)
         maps = []
         for a, gradient in zip(attentions, tape.gradient(target, attentions), strict=True):
             importance = (a.detach().mT @ gradient).abs().mean(dim=(-2, -1), keepdim=True)
-            maps.append((importance / importance.sum(dim=1, keepdim=True) * a.detach()).sum(dim=1))
+            share = importance / importance.sum(dim=1, keepdim=True).clamp(min=torch.finfo(a.dtype).tiny)
+            maps.append((share * a.detach()).sum(dim=1))
         return _roll_up_all(maps)
 
-    def _by_tokens(self, tape: Tape, start: int, _: Tensor | None) -> Tensor:
+    def _by_tokens(self, tape: Tape, _: Tensor | None) -> Tensor:
         maps = []
-        for block in tape.blocks[-len(blocks(tape, start)) :]:
+        for block in states(tape, self._first):
             handed_on = F.linear(block.values.detach().transpose(1, 2).flatten(2), block.projection.weight)
             size = handed_on.norm(dim=-1) / block.input.detach().norm(dim=-1)
             maps.append(block.attention.detach().mean(dim=1) * size[:, None])
         return _roll_up_all(maps).abs()
+
+
+def _check_points(points: int) -> None:
+    if points < 2:
+        raise ValueError(f"points={points}: expected at least 2, α = 0 and α = 1")
 
 
 def _feedback(
@@ -148,7 +166,8 @@ def _feedback(
     """E_h[(1/n Σ_k ∇A^(B)(α_k x))⁺] for each class, (batch, queries, tokens).
 
     Args:
-        tape: at α = 1, which is the one point if there is no other.
+        tape: at α = 1.
+        points: α = 0, …, 1; for 1 the image itself.
     """
     target = tape.logits.argmax(dim=1) if target is None else target
     total = 0.0
@@ -168,5 +187,6 @@ def _roll_up_all(maps: list[Tensor]) -> Tensor:
 
 def _read(tape: Tape, target: Tensor | None, flows: list[Tensor]) -> Tensor:
     """The row that the model reads of a matrix (batch, queries, tokens) for each class."""
-    maps = [(tape.readout() @ flow).squeeze(1) for flow in flows]
+    row = tape.readout()
+    maps = [(row @ flow).squeeze(1) for flow in flows]
     return torch.stack(maps, dim=1) if target is not None and target.ndim == 2 else maps[0]

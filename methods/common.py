@@ -8,22 +8,30 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from methods.relevance import Inputs, RefusedError, Tape
+from methods.relevance import Block, Inputs, RefusedError, Tape
 
 
 class Passes(NamedTuple):
     """What one map of one sample costs, in passes of the whole model.
 
-    A method that costs more than one pass of each kind says so in ``passes(tokens, blocks) -> Passes``, for a
-    sample of so many tokens and a model of so many blocks.
+    Every method of ours says it in ``passes(tokens, blocks) -> Passes``, for a sample of so many tokens, a model
+    of so many blocks and a target that is given; one of a user's own does if it costs more than one of each.
+    Not counted is how a tape finds the row that is read (:meth:`methods.relevance.Tape.readout`).
 
     Attributes:
         forward: forward passes.
-        backward: backward passes, each from the logit to the input.
+        backward: backward passes, each from the logit to the input; one through a part of the blocks is that
+            part of one.
     """
 
     forward: float
     backward: float
+
+
+def share_of_blocks(start_layer: int, blocks: int) -> float:
+    """The part of a backward pass that ends at the block ``start_layer``, of so many."""
+    first = start_layer + blocks if start_layer < 0 else start_layer
+    return min(max(blocks - first, 0), blocks) / blocks
 
 
 def roll_up(maps: Sequence[Tensor], row: Tensor, normalise_rows: bool) -> Tensor:
@@ -97,6 +105,16 @@ def blocks(tape: Tape, start_layer: int, stop_layer: int | None = None) -> list[
                 "rolled up as one"
             )
     return chosen
+
+
+def states(tape: Tape, start_layer: int) -> list[Block]:
+    """The tokens, scores and values of the blocks of :func:`blocks` from ``start_layer`` to the last.
+
+    Raises:
+        ValueError: as :func:`blocks`.
+        RefusedError: as :func:`blocks`; if a block's tokens cannot be found.
+    """
+    return tape.blocks[-len(blocks(tape, start_layer)) :]
 
 
 def visible(tape: Tape, row: Tensor) -> Tensor:

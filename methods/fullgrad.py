@@ -4,16 +4,19 @@
 
 F_b = Σ_d X^(b) ⊙ ∇X^(b) + Σ_layers Σ_d bias ⊙ ∇(output of the layer),
 
-with X^(b) the tokens that enter block b and ∇ the gradient of the explained logit; the second sum is over all linear layers
-and norms of the blocks from b on, the last norm and the head, whose biases count where the model reads. The map is Σ_b F_b.
-Class-specific and signed. Under :class:`methods.LibraGrad`'s gradient each F_b sums to the logit exactly.
+with X^(b) the tokens that enter block b and ∇ the gradient of the explained logit; the second sum is over all
+linear layers and norms of the blocks from b on, the last norm and the head, whose biases count where the
+model reads. The map is Σ_b F_b. Class-specific and signed. Under :class:`methods.LibraGrad`'s gradient each
+F_b sums to the logit exactly.
 
-**Cost and memory.** One forward and one backward pass; the gradients at the outputs of all linear layers and norms are held.
+**Cost and memory.** One forward and one backward pass; the gradients at the outputs of all linear layers and
+norms are held.
 
-**Reference.** Srinivas & Fleuret, "Full-Gradient Representation for Neural Network Visualization", NeurIPS 2019 (arXiv
-1905.00780); with sums over all blocks as SkipPLUS, CVPR workshops 2024, and in Mehri, Baghshah & Pilehvar, "LibraGrad:
-Balancing Gradient Flow for Universally Better Vision Transformer Attributions", CVPR 2025 (arXiv 2411.16760). Code:
-NightMachinery/decompv-libragrad-v1, which names no licence, on a fork of timm, Apache-2.0.
+**Reference.** Srinivas & Fleuret, "Full-Gradient Representation for Neural Network Visualization", NeurIPS
+2019 (arXiv 1905.00780); with sums over all blocks as SkipPLUS, CVPR workshops 2024, and in Mehri, Baghshah &
+Pilehvar, "LibraGrad: Balancing Gradient Flow for Universally Better Vision Transformer Attributions", CVPR
+2025 (arXiv 2411.16760). Code: NightMachinery/decompv-libragrad-v1, which names no licence, on a fork of timm,
+Apache-2.0.
 
 **Paper and code.** A variant starts at the middle block (``start_layer``).
 """
@@ -24,7 +27,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from methods.common import Passes, blocks, for_each_class
+from methods.common import Passes, for_each_class, share_of_blocks, states
 from methods.relevance import Forward, Inputs, Tape
 
 
@@ -41,8 +44,8 @@ class FullGradPlus:
     start_layer: int = 0
 
     def passes(self, tokens: int, blocks: int) -> Passes:
-        """One backward pass."""
-        return Passes(1, 1)
+        """A backward pass to the first block that is used."""
+        return Passes(1, share_of_blocks(self.start_layer, blocks))
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
         """Explain ``target`` (batch,), or the predicted class if None; returns (batch, tokens).
@@ -50,8 +53,8 @@ class FullGradPlus:
         A ``target`` of (batch, classes) is explained class by class; returns (batch, classes, tokens).
         """
         tape = Tape.record(forward, inputs)
-        count, total = len(blocks(tape, self.start_layer)), len(tape.blocks)
-        entering = [block.input for block in tape.blocks[-count:]]
+        entering = [block.input for block in states(tape, self.start_layer)]
+        count, total = len(entering), len(tape.blocks)
         biases = [c for c in tape.constants if c.kind in ("linear", "norm") and c.block >= total - count]
         # How many of the blocks used are not above a bias: so many of the F_b have it.
         times = [min(c.block, total - 1) - (total - count) + 1 for c in biases]

@@ -14,8 +14,8 @@ hila-chefer/Transformer-MM-Explainability, MIT licence.
 **Paper and code.** They agree: the product is clamped before the mean over heads. Some benchmarks clamp after
 it. The paper knows class tokens only; where tokens are pooled, the rows that are read are averaged here.
 
-**Variant.** ``last_block_only`` is attention × gradient: E_h[(∇A^(B) ⊙ A^(B))⁺] of the last block, the row that
-is read, without the skip connection.
+**Variant.** ``last_block_only`` is attention × gradient: E_h[(∇A^(B) ⊙ A^(B))⁺] of the last block, the row
+that is read, without the skip connection.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from methods.common import Passes, blocks, for_each_class, roll_up
+from methods.common import Passes, blocks, for_each_class, roll_up, share_of_blocks
 from methods.relevance import Forward, Inputs, Tape
 
 
@@ -53,7 +53,7 @@ class GAE:
 
     def passes(self, tokens: int, blocks: int) -> Passes:
         """One backward pass to the first block that is used."""
-        return Passes(1, 1 / blocks if self.last_block_only else 1)
+        return Passes(1, share_of_blocks(-1 if self.last_block_only else self.start_layer, blocks))
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
         """Explain ``target`` (batch,), or the predicted class if None; returns (batch, tokens).

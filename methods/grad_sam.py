@@ -7,8 +7,8 @@ heads and query rows i. Class-specific, nowhere negative.
 held, 2 · blocks · heads · tokens² numbers for each sample.
 
 **Reference.** Barkan, Hauon, Caciularu, Katz, Malkiel, Armstrong & Koenigstein, "Grad-SAM: Explaining
-Transformers via Gradient Self-Attention Maps", CIKM 2021 (arXiv 2204.11073). No code of the authors was found;
-our maps are held to a second implementation of the formula.
+Transformers via Gradient Self-Attention Maps", CIKM 2021 (arXiv 2204.11073). No code of the authors was
+found; our maps are held to a second implementation of the formula.
 
 **Paper and code.** The paper is about texts. Padding is no query here: the mean over rows is one over those
 tokens that the logits can depend on, so a text's map is the same in any batch.
@@ -19,7 +19,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from methods.common import Passes, blocks, for_each_class, mean_over_queries, visible
+from methods.common import Passes, blocks, for_each_class, mean_over_queries, share_of_blocks, visible
 from methods.relevance import Forward, Inputs, Tape
 
 
@@ -36,8 +36,8 @@ class GradSAM:
     start_layer: int = 0
 
     def passes(self, tokens: int, blocks: int) -> Passes:
-        """One backward pass."""
-        return Passes(1, 1)
+        """A backward pass to the first block that is used."""
+        return Passes(1, share_of_blocks(self.start_layer, blocks))
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
         """Explain ``target`` (batch,), or the predicted class if None; returns (batch, tokens).

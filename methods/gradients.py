@@ -1,17 +1,19 @@
 """# Gradient, input × gradient
 
-**Formula.** g = ∂y_t/∂x, the gradient of the explained logit at the pixels, or for texts at the place where tokens
-enter; input × gradient is x ⊙ g. Both are reduced over the channels, or the hidden dimension: their *signed sum* by
-default. Class-specific. The sum of input × gradient equals the logit only where the model is linear without biases.
+**Formula.** g = ∂y_t/∂x, the gradient of the explained logit at the pixels, or for texts at the place where
+tokens enter; input × gradient is x ⊙ g. Both are reduced over the channels, or the hidden dimension: their
+*signed sum* by default. Class-specific. The sum of input × gradient equals the logit only where the model is
+linear without biases.
 
 **Cost and memory.** One forward and one backward pass; what a tape holds of one pass.
 
-**Reference.** Simonyan, Vedaldi & Zisserman, "Deep Inside Convolutional Networks", 2013 (arXiv 1312.6034); Shrikumar
-et al., "Not Just a Black Box", 2016 (arXiv 1605.01713). Compared with captum, BSD-3 licence.
+**Reference.** Simonyan, Vedaldi & Zisserman, "Deep Inside Convolutional Networks", 2013 (arXiv 1312.6034);
+Shrikumar et al., "Not Just a Black Box", 2016 (arXiv 1605.01713). Compared with captum, BSD-3 licence.
 
-**Papers and code.** Simonyan et al. take max |g| over the channels, text papers an l1 or l2 norm; captum leaves the
-reduction to its user. Where tokens enter (``entry``) decides the result for texts: at the input of a normalisation
-neither scale nor mean is seen, so the sum over the hidden dimension of x ⊙ g is 0 there (BERT's ``sum``).
+**Papers and code.** Simonyan et al. take max |g| over the channels, text papers an l1 or l2 norm; captum
+leaves the reduction to its user. Where tokens enter (``entry``) decides the result for texts: at the input of
+a normalisation neither scale nor mean is seen, so the sum over the hidden dimension of x ⊙ g is 0 there
+(BERT's ``sum``).
 """
 
 from dataclasses import dataclass

@@ -1,17 +1,18 @@
 """# Iterated integrated attributions (IIA)
 
-**Formula.** The image is scaled by α = 0, 1/5, …, 1, and for each the last block's attention is replaced by
-β A^(B)(αx), β = 0, 1/5, …, 1, in 36 runs. Ā^(b) is the mean over the runs and the heads of (A^(b) ⊙ ∇A^(b))⁺; then
-rollout: rows of I + Ā^(b) are normalised and the blocks multiplied, and the map is the row that the model reads.
-Class-specific, nowhere negative.
+**Formula.** The image is scaled by α = 0, 1/5, …, 1, and for each the last block's attention is replaced by β
+A^(B)(αx), β = 0, 1/5, …, 1, in 36 runs. Ā^(b) is the mean over the runs and the heads of (A^(b) ⊙ ∇A^(b))⁺;
+then rollout: rows of I + Ā^(b) are normalised and the blocks multiplied, and the map is the row that the
+model reads. Class-specific, nowhere negative.
 
-**Cost and memory.** ``points`` forward passes and points² backward passes; each of the points² runs goes forward through
-what follows the last block's attention only. A tape is held for one scaled image at a time.
+**Cost and memory.** ``points`` forward passes and points² backward passes; each of the points² runs goes
+forward through what follows the last block's attention only. A tape is held for one scaled image at a time.
 
-**Reference.** Barkan, Elisha, Asher, Eshel & Koenigstein, "Visual Explanations via Iterated Integrated Attributions",
-ICCV 2023. Code: iia-iccv23/iia, which names no licence.
+**Reference.** Barkan, Elisha, Asher, Eshel & Koenigstein, "Visual Explanations via Iterated Integrated
+Attributions", ICCV 2023. Code: iia-iccv23/iia, which names no licence.
 
-**Paper and code.** The paper iterates over the blocks; the code interpolates the attention of the last one only, as here.
+**Paper and code.** The paper iterates over the blocks; the code interpolates the attention of the last one
+only, as here.
 """
 
 from dataclasses import dataclass, replace

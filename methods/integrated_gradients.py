@@ -2,26 +2,29 @@
 
 **Formulas.** With x the pixels, or what the tokens of a text are turned into (``entry``), and x' a baseline:
 
-- integrated gradients: (x − x') ⊙ Σ_k w_k ∂y_t/∂x(x' + α_k (x − x')), the integral over α = 0 … 1 by a quadrature;
-- expected gradients (GradientSHAP): the mean of (x − x') ⊙ ∂y_t/∂x(x' + α (x − x')) over α ~ U(0, 1) and baselines x'
-  that are drawn;
+- integrated gradients: (x − x') ⊙ Σ_k w_k ∂y_t/∂x(x' + α_k (x − x')), the integral over α = 0 … 1 by a
+  quadrature;
+- expected gradients (GradientSHAP): the mean of (x − x') ⊙ ∂y_t/∂x(x' + α (x − x')) over α ~ U(0, 1) and
+  baselines x' that are drawn;
 - difference × gradient: (x − x') ⊙ ∂y_t/∂x(x), the first term of a Taylor series.
 
-Each is summed over the channels or the hidden dimension. All are class-specific and signed. The sum of integrated
-gradients is y_t(x) − y_t(x') (completeness) as far as the quadrature is exact.
+Each is summed over the channels or the hidden dimension. All are class-specific and signed. The sum of
+integrated gradients is y_t(x) − y_t(x') (completeness) as far as the quadrature is exact.
 
-**Cost and memory.** A forward and a backward pass for each point, or draw, and a tape for one of them at a time;
-a text takes a forward pass more to find its embeddings, and one for a baseline of tokens.
+**Cost and memory.** A forward and a backward pass for each point, or draw, and a tape for one of them at a
+time; a text takes a forward pass more to find its embeddings, and one for a baseline of tokens.
 
-**Reference.** Sundararajan, Taly & Yan, "Axiomatic Attribution for Deep Networks", ICML 2017 (arXiv 1703.01365);
-Erion et al., "Improving performance of deep learning models with axiomatic attribution priors and expected
-gradients", Nature Machine Intelligence 2021 (arXiv 1906.10670). Compared with captum, BSD-3 licence.
+**Reference.** Sundararajan, Taly & Yan, "Axiomatic Attribution for Deep Networks", ICML 2017 (arXiv
+1703.01365); Erion et al., "Improving performance of deep learning models with axiomatic attribution priors
+and expected gradients", Nature Machine Intelligence 2021 (arXiv 1906.10670). Compared with captum, BSD-3
+licence.
 
-**Papers and code.** Zero is a baseline *of the normalised input*: for pixels the mean colour of the data set (mid-grey
-where mean = std = 0.5), for tokens a vector of no word. On decoders with RMSNorm, which jumps at 0, integrated gradients
-from zero vectors do not converge: take a token as the baseline (``token_id``, of padding or of a mask).
-captum's trapezoid with n points has weights that sum to 1 − 1/n: ``captum_trapezoid`` is there to compare with it.
-What text papers call DeepLift is nearly difference × gradient: captum's rescales at few of a Transformer's operations.
+**Papers and code.** Zero is a baseline *of the normalised input*: for pixels the mean colour of the data set
+(mid-grey where mean = std = 0.5), for tokens a vector of no word. On decoders with RMSNorm, which jumps at 0,
+integrated gradients from zero vectors do not converge: take a token as the baseline (``token_id``, of padding
+or of a mask). captum's trapezoid with n points has weights that sum to 1 − 1/n: ``captum_trapezoid`` is there
+to compare with it. What text papers call DeepLift is nearly difference × gradient: captum's rescales at few
+of a Transformer's operations.
 """
 
 from dataclasses import dataclass, field, replace

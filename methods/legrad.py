@@ -1,21 +1,23 @@
 """# LeGrad
 
-**Formula.** For each block b: z_b the mean of all tokens that the block returns, s_b the logit of the explained class
-that the model's last norm and head make of z_b alone, G = (∂s_b/∂A^(b))⁺ the clamped gradient at the block's own
-attention, and r_b = E_h E_i[G] over heads and query rows. The map is Σ_b r_b. Class-specific, nowhere negative; the
-attention itself is not used.
+**Formula.** For each block b: z_b the mean of all tokens that the block returns, s_b the logit of the
+explained class that the model's last norm and head make of z_b alone, G = (∂s_b/∂A^(b))⁺ the clamped gradient
+at the block's own attention, and r_b = E_h E_i[G] over heads and query rows. The map is Σ_b r_b.
+Class-specific, nowhere negative; the attention itself is not used.
 
-**Cost and memory.** One forward pass, and for each block that is used the head alone, forward and backward through
-that block: together less than one backward pass of the whole model. The attentions of all blocks are held.
+**Cost and memory.** One forward pass, and for each block that is used the head alone, forward and backward
+through that block: together less than one backward pass of the whole model. The attentions of all blocks are
+held.
 
 **Reference.** Bousselham, Boggust, Chaybouti, Strobelt & Kuehne, "LeGrad: An Explainability Method for Vision
-Transformers via Feature Formation Sensitivity", ICCV 2025 (arXiv 2404.03214). Code: WalBouss/LeGrad, MIT licence.
+Transformers via Feature Formation Sensitivity", ICCV 2025 (arXiv 2404.03214). Code: WalBouss/LeGrad, MIT
+licence.
 
-**Paper and code.** The code's default is the last two blocks (``start_layer=-2``); the paper sums over all (0). In CLIP s_b
-is a cosine of image and text: ``similarity="cosine"`` divides the logit by the norm of all logits, which is that where
-the head has a row for each text feature; for a classifier take the plain ``logit``. Models that pool their
-tokens by attention (SigLIP) have another form there, with the pooling's attention in the place of the block's: they are
-refused here.
+**Paper and code.** The code's default is the last two blocks (``start_layer=-2``); the paper sums over all
+(0). In CLIP s_b is a cosine of image and text: ``similarity="cosine"`` divides the logit by the norm of all
+logits, which is that where the head has a row for each text feature; for a classifier take the plain
+``logit``. Models that pool their tokens by attention (SigLIP) have another form there, with the pooling's
+attention in the place of the block's: they are refused here.
 """
 
 from dataclasses import dataclass
@@ -24,8 +26,8 @@ from typing import ClassVar, Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods.common import Passes, blocks, for_each_class, mean_over_queries, visible
-from methods.relevance import Forward, Inputs, RefusedError, Tape
+from methods.common import Passes, for_each_class, mean_over_queries, share_of_blocks, states, visible
+from methods.relevance import Block, Forward, Inputs, RefusedError, Tape
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,7 @@ class LeGrad:
 
     def passes(self, tokens: int, blocks: int) -> Passes:
         """A backward pass through each block that is used, by itself."""
-        used = -self.start_layer if self.start_layer < 0 else blocks - self.start_layer
-        return Passes(1, used / blocks)
+        return Passes(1, share_of_blocks(self.start_layer, blocks))
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
         """Explain ``target`` (batch,), or the predicted class if None; returns (batch, tokens).
@@ -63,26 +64,26 @@ class LeGrad:
             RefusedError: for a model that pools its tokens by attention.
         """
         tape = Tape.record(forward, inputs)
-        count = len(blocks(tape, self.start_layer))
-        last = tape.blocks[-1]
-        if last.attention.shape[-2] != last.attention.shape[-1]:
+        chosen = states(tape, self.start_layer)
+        pooled = tape.attentions[-1].shape
+        if pooled[-2] != pooled[-1]:
             raise RefusedError(
                 "LeGrad reads blocks whose tokens attend to each other, and the last attention of this model pools "
                 "the tokens: choose GAE, which reads pooling attention too"
             )
         target = tape.logits.detach().argmax(dim=1) if target is None else target
         valid = visible(tape, tape.readout())
-        total = 0.0
-        for block in tape.blocks[-count:]:
-            logits = tape.rerun({last.output: lambda b=block: _mean_token(b.output, valid)})
-            logits = F.normalize(logits, dim=1) if self.similarity == "cosine" else logits
-            total = total + for_each_class(target, lambda t: self._of_block(tape, t, block, logits, valid))
-        return total
+        return sum(self._of_block(tape, target, block, valid) for block in chosen)
 
-    @staticmethod
-    def _of_block(tape: Tape, target: Tensor | None, block, logits: Tensor, valid: Tensor) -> Tensor:
-        (gradient,) = tape.gradient(target, [block.attention], logits=logits)
-        return mean_over_queries(gradient.clamp(min=0).mean(dim=1), valid)
+    def _of_block(self, tape: Tape, target: Tensor, block: Block, valid: Tensor) -> Tensor:
+        logits = tape.rerun({tape.blocks[-1].output: lambda: _mean_token(block.output, valid)})
+        logits = F.normalize(logits, dim=1) if self.similarity == "cosine" else logits
+
+        def explain(target: Tensor | None) -> Tensor:
+            (gradient,) = tape.gradient(target, [block.attention], logits=logits)
+            return mean_over_queries(gradient.clamp(min=0).mean(dim=1), valid)
+
+        return for_each_class(target, explain)
 
 
 def _mean_token(tokens: Tensor, valid: Tensor) -> Tensor:

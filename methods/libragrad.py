@@ -1,10 +1,11 @@
 """# LibraGrad
 
-**Formula.** Not a method but a gradient ∇̃ in the place of the true one, for any method that reads gradients. The forward
-pass is unchanged; backwards
+**Formula.** Not a method but a gradient ∇̃ in the place of the true one, for any method that reads gradients.
+The forward pass is unchanged; backwards
 
 - a norm's variance is a constant, and so is the norm of a normalisation to length 1;
-- of GELU's x·Φ(x), SiLU's and a gated unit's product the gate is a constant; a product of two activations hands on half;
+- of GELU's x·Φ(x), SiLU's and a gated unit's product the gate is a constant; a product of two activations
+  hands on half;
 - attention is a constant towards queries and keys, while ∇̃A itself is there for a method to read;
 - linear layers and skip connections hand on the true gradient.
 
@@ -14,12 +15,13 @@ readout="tokens_with_position"))`` reads the tokens that enter the first block; 
 
 **Cost and memory.** Those of the method that is wrapped.
 
-**Reference.** Mehri, Baghshah & Pilehvar, "LibraGrad: Balancing Gradient Flow for Universally Better Vision Transformer
-Attributions", CVPR 2025 (arXiv 2411.16760). Code: NightMachinery/pytorch-image-models-libragrad-v1, a fork of timm
-(Apache-2.0), and decompv-libragrad-v1, which names no licence.
+**Reference.** Mehri, Baghshah & Pilehvar, "LibraGrad: Balancing Gradient Flow for Universally Better Vision
+Transformer Attributions", CVPR 2025 (arXiv 2411.16760). Code:
+NightMachinery/pytorch-image-models-libragrad-v1, a fork of timm (Apache-2.0), and decompv-libragrad-v1, which
+names no licence.
 
-**Paper and code.** What the paper reports as AttnLRP is that of :class:`methods.AttnLRP`; on ViTs LibraGrad's input × gradient
-is AttnLRP's variant with constant attention and no γ, read at the tokens.
+**Paper and code.** What the paper reports as AttnLRP is that of :class:`methods.AttnLRP`; on ViTs LibraGrad's
+input × gradient is AttnLRP's variant with constant attention and no γ, read at the tokens.
 """
 
 from collections.abc import Callable

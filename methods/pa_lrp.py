@@ -1,6 +1,7 @@
 """# PA-LRP: position-aware layer-wise relevance propagation
 
-**Formula.** Relevance of the pixels *and* of the position embedding, an input of its own, from 1 on the explained logit:
+**Formula.** Relevance of the pixels *and* of the position embedding, an input of its own, from 1 on the
+explained logit:
 
 - linear layers of attention, sums, products of matrices and LayerNorm by the ε rule, z + ε without a sign
   (1e-8, 1e-6, 1e-6, 1e-6); 1/σ of LayerNorm constant; the identity for GELU;
@@ -8,17 +9,20 @@
 - attention is a constant, and the values get half of what arrives: z ⊘ (2z + ε);
 - at the tokens that enter the first block, patch and position each get their share of the sum.
 
-The map is (R_pixels + R_position)⁺: R_pixels summed over the channels, R_position a patch's share of the position embedding,
-summed over its features and spread evenly over the patch's pixels. Class-specific, nowhere negative.
+The map is (R_pixels + R_position)⁺: R_pixels summed over the channels, R_position a patch's share of the
+position embedding, summed over its features and spread evenly over the patch's pixels. Class-specific,
+nowhere negative.
 
-**Cost and memory.** One forward and one backward pass; γ takes about four products for each of a linear layer's one.
+**Cost and memory.** One forward and one backward pass; γ takes about four products for each of a linear
+layer's one.
 
-**Reference.** Bakish, Zimerman, Chefer & Wolf, "Revisiting LRP: Positional Attribution as the Missing Ingredient for
-Transformer Explainability", NeurIPS 2025 (arXiv 2506.02138). Code: YardenBakish/PE-AWARE-LRP, which names no licence.
+**Reference.** Bakish, Zimerman, Chefer & Wolf, "Revisiting LRP: Positional Attribution as the Missing
+Ingredient for Transformer Explainability", NeurIPS 2025 (arXiv 2506.02138). Code: YardenBakish/PE-AWARE-LRP,
+which names no licence.
 
-**Paper and code.** Half of the relevance of every attention branch is lost in the code, which drops attention's own half; so it
-is here. The code's last norm has an epsilon of 1e-5, here it is the model's. Without its rule for attention the code's
-sums explode; its configurations always set that rule.
+**Paper and code.** Half of the relevance of every attention branch is lost in the code, which drops
+attention's own half; so it is here. The code's last norm has an epsilon of 1e-5, here it is the model's.
+Without its rule for attention the code's sums explode; its configurations always set that rule.
 """
 
 from dataclasses import dataclass, replace
@@ -84,6 +88,7 @@ class PALRP:
             attention_linear=Stabilised(GRADIENT, 1e-8),
             pixels=Gamma(self.gamma_conv),
             add=Stabilised(GRADIENT, 1e-6),
+            shift=Stabilised(GRADIENT, 1e-6),
             norm=Stabilised(norm_scale_constant, 1e-6),
             attention=Stabilised(HALF, 0.5e-6),
             start="one",
@@ -110,7 +115,7 @@ class PALRP:
                 (relevance,) = tape.relevance(target, [tape.entry], rules)
                 return relevance.sum(dim=1).clamp(min=0)
             pixels, sums = tape.relevance(target, [tape.entry, positions.output], rules)
-            share = positions.value / positions.output.detach()
+            share = positions.value / (positions.output.detach() + 1e-6)
             spread = self._spread((sums * share).sum(dim=-1), size)
             return (spread if self.position == "only" else pixels.sum(dim=1) + spread).clamp(min=0)
 

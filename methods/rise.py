@@ -1,18 +1,19 @@
 """# RISE
 
 **Formula.** N random masks m_n: a coarse grid of cells, each on with probability p, enlarged linearly and
-shifted at random, so that its values lie in 0..1. The map is Σ_n p_t(x ⊙ m_n) m_n / (N p), with p_t the softmax
-probability of the explained class. Class-specific, nowhere negative.
+shifted at random, so that its values lie in 0..1. The map is Σ_n p_t(x ⊙ m_n) m_n / (N p), with p_t the
+softmax probability of the explained class. Class-specific, nowhere negative.
 
-**Cost and memory.** N forward passes for each sample and no backward pass; ``chunk`` masked copies of a sample
-go through the model at once. Several classes cost no more than one. One set of masks serves all samples.
+**Cost and memory.** N forward passes for each sample and no backward pass; ``chunk`` masked copies of a
+sample go through the model at once. Several classes cost no more than one. One set of masks serves all
+samples.
 
 **Reference.** Petsiuk, Das & Saenko, "RISE: Randomized Input Sampling for Explanation of Black-box Models",
 BMVC 2018 (arXiv 1806.07421). Code: eclique/RISE, MIT licence.
 
 **Paper and code.** The paper takes 4000 masks (8000 for ResNet-50), the notebook 2000. The code masks the
-*normalised* input, so what is masked has the data set's mean colour. The grid is enlarged beyond the image by one
-cell and mirrored at its borders, as the code's image library does; the same seed draws the same masks.
+*normalised* input, so what is masked has the data set's mean colour. The grid is enlarged beyond the image by
+one cell and mirrored at its borders, as the code's image library does; the same seed draws the same masks.
 """
 
 from collections.abc import Iterator

@@ -1,19 +1,21 @@
 """# SmoothGrad, SmoothGrad², VarGrad
 
-**Formula.** Noisy inputs x + ε_n, ε_n ~ N(0, σ²), of the pixels or of what the tokens of a text are turned into;
-g_n the gradient of the explained logit there, or the noisy input times it. SmoothGrad is the mean of g_n, SmoothGrad²
-the mean of g_n², VarGrad the biased variance, mean g_n² − (mean g_n)²: each for every channel or hidden dimension,
-over which the result is then reduced. Class-specific; the squares are nowhere negative.
+**Formula.** Noisy inputs x + ε_n, ε_n ~ N(0, σ²), of the pixels or of what the tokens of a text are turned
+into; g_n the gradient of the explained logit there, or the noisy input times it. SmoothGrad is the mean of
+g_n, SmoothGrad² the mean of g_n², VarGrad the biased variance, mean g_n² − (mean g_n)²: each for every
+channel or hidden dimension, over which the result is then reduced. Class-specific; the squares are nowhere
+negative.
 
-**Cost and memory.** A forward and a backward pass for each draw, and a tape for one of them at a time; a text takes
-a forward pass more to find its embeddings.
+**Cost and memory.** A forward and a backward pass for each draw, and a tape for one of them at a time; a text
+takes a forward pass more to find its embeddings.
 
-**Reference.** Smilkov et al., "SmoothGrad: removing noise by adding noise", 2017 (arXiv 1706.03825); Hooker et al., "A
-Benchmark for Interpretability Methods in Deep Neural Networks", NeurIPS 2019 (arXiv 1806.10758), for the square;
-Adebayo et al., 2018 (arXiv 1810.03307), for the variance. Compared with captum, BSD-3 licence.
+**Reference.** Smilkov et al., "SmoothGrad: removing noise by adding noise", 2017 (arXiv 1706.03825); Hooker
+et al., "A Benchmark for Interpretability Methods in Deep Neural Networks", NeurIPS 2019 (arXiv 1806.10758),
+for the square; Adebayo et al., 2018 (arXiv 1810.03307), for the variance. Compared with captum, BSD-3
+licence.
 
-**Papers and code.** The paper's σ is 10 to 20 % of the range of the input; captum's is absolute (``absolute``), 1 by
-default, which is far more than word embeddings are large.
+**Papers and code.** The paper's σ is 10 to 20 % of the range of the input; captum's is absolute
+(``absolute``), 1 by default, which is far more than word embeddings are large.
 """
 
 from dataclasses import dataclass, field, replace

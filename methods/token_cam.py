@@ -17,20 +17,21 @@ G = ∂y_t/∂H. Later layers have no gradient at the patches where a class toke
 The maps are raw: signed, and 0 at tokens that are no patches. :func:`scaled` makes the image of them that the
 reference draws: clamped at zero, scaled, enlarged and scaled again. All but ``eigencam`` are class-specific.
 
-**Cost and memory.** One forward pass and a backward pass through the last block; ``eigencam`` no backward pass;
-``scorecam`` one forward pass and one more for each of the D features, ``chunk`` at once.
+**Cost and memory.** One forward pass and a backward pass through the last block; ``eigencam`` no backward
+pass; ``scorecam`` one forward pass and one more for each of the D features, ``chunk`` at once.
 
-**Reference.** Grad-CAM: Selvaraju et al., ICCV 2017 (arXiv 1610.02391); Grad-CAM++: Chattopadhay et al., WACV 2018;
-Score-CAM: Wang et al., CVPR-W 2020; XGrad-CAM: Fu et al., BMVC 2020; Eigen-CAM: Muhammad & Yeasin, IJCNN 2020;
-LayerCAM: Jiang et al., IEEE TIP 2021; HiResCAM: Draelos & Carin, 2020 (arXiv 2011.08891). Code:
+**Reference.** Grad-CAM: Selvaraju et al., ICCV 2017 (arXiv 1610.02391); Grad-CAM++: Chattopadhay et al., WACV
+2018; Score-CAM: Wang et al., CVPR-W 2020; XGrad-CAM: Fu et al., BMVC 2020; Eigen-CAM: Muhammad & Yeasin,
+IJCNN 2020; LayerCAM: Jiang et al., IEEE TIP 2021; HiResCAM: Draelos & Carin, 2020 (arXiv 2011.08891). Code:
 jacobgil/pytorch-grad-cam, MIT licence, with its transform for ViTs.
 
-**Papers and code.** The papers explain convolutional networks; tokens as pixels of a feature map are the package's
-recipe. Its principal components have the sign that the decomposition happens to give; here the entry of the largest
-magnitude is positive. :class:`methods.GradCAM` is another method: it weighs attention heads, not features.
+**Papers and code.** The papers explain convolutional networks; tokens as pixels of a feature map are the
+package's recipe. Its principal components have the sign that the decomposition happens to give; here the
+entry of the largest magnitude is positive. :class:`methods.GradCAM` is another method: it weighs attention
+heads, not features.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, get_args
 
 import torch
@@ -61,23 +62,26 @@ class TokenCAM:
     Args:
         cam: which of the family, see the table of this module.
         prefix_tokens: how many leading tokens are no patches.
-        chunk: images that go through the model at once; used by ``scorecam`` only.
+        features: for ``scorecam``: the first so many features only; None: all, as its authors have it.
+        chunk: for ``scorecam``: images that go through the model at once.
 
     Raises:
-        ValueError: for another ``cam``, or a chunk below 1.
+        ValueError: for another ``cam``, or numbers below 1.
     """
 
     version: ClassVar[int] = 1
 
     cam: Kind = "gradcam"
     prefix_tokens: int = 1
+    features: int | None = None
     chunk: int = 64
 
     def __post_init__(self):
         if self.cam not in get_args(Kind):
             raise ValueError(f"cam={self.cam!r}: expected one of {', '.join(get_args(Kind))}")
-        if self.chunk < 1:
-            raise ValueError(f"chunk={self.chunk}: expected at least 1")
+        for name in ("features", "chunk"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: expected at least 1")
 
     @property
     def class_specific(self) -> bool:
@@ -87,8 +91,12 @@ class TokenCAM:
     def passes(self, tokens: int, blocks: int, width: int = 768) -> Passes:
         """A backward pass through the last block, or for Score-CAM a forward pass for each of ``width`` features."""
         if self.cam == "scorecam":
-            return Passes(1 + width, 0)
+            return Passes(1 + min(width, self.features or width), 0)
         return Passes(1, 1 / blocks if self.class_specific else 0)
+
+    def for_check(self) -> "TokenCAM":
+        """The same with few features."""
+        return replace(self, features=4)
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
         """Explain ``target`` (batch,), or the predicted class if None; returns (batch, tokens).
@@ -122,6 +130,7 @@ class TokenCAM:
     ) -> Tensor:
         """Σ_d w_d H_d, w the softmax over features d of the logit of the image seen through H_d."""
         target = tape.logits.detach().argmax(dim=1) if target is None else target
+        features = features[..., : self.features]
         size = tuple(images.shape[-2:])
         channels = features.mT.unflatten(-1, grid_of(*size, features.shape[1]))  # (batch, D, rows, columns)
         large = F.interpolate(channels, size=size, mode="bilinear", align_corners=True)

@@ -1,8 +1,8 @@
 """# Token transformation matters (TokenTM)
 
-**Formula.** L(x) = ‖x‖₂ is a token's length, and W(E → Ẽ)_i = L(ẽ_i) / (L(e_i) + 1e-8) · softmax_i(cos(e_i, ẽ_i)), the
-softmax over the tokens, how much a layer changes token i. With X^(b) the tokens that enter a block, M^(b) those after its
-attention and skip connection and X^(b+1) those that leave it:
+**Formula.** L(x) = ‖x‖₂ is a token's length, and W(E → Ẽ)_i = L(ẽ_i) / (L(e_i) + 1e-8) · softmax_i(cos(e_i,
+ẽ_i)), the softmax over the tokens, how much a layer changes token i. With X^(b) the tokens that enter a
+block, M^(b) those after its attention and skip connection and X^(b+1) those that leave it:
 
 - C = diag L(X^(0));
 - in each block C ← U_mlp U_attn C, with U_attn = I + (E_h A^(b) · diag W(X^(b) → M^(b))) ⊙ E_h[(∇A^(b))⁺] and
@@ -10,14 +10,15 @@ attention and skip connection and X^(b+1) those that leave it:
 
 The map is the row of C that the model reads: all blocks, no normalisation. Class-specific, nowhere negative.
 
-**Cost and memory.** One forward and one backward pass; attentions, their gradients and the tokens of all blocks are held.
+**Cost and memory.** One forward and one backward pass; attentions, their gradients and the tokens of all
+blocks are held.
 
-**Reference.** Wu, Kang, Tang, Hong & Yan, "Token Transformation Matters: Towards Faithful Post-hoc Explanation for Vision
-Transformer", CVPR 2024 (arXiv 2403.14552). No code of the authors was found: this is the formula as the authors of LibraGrad
-implemented it, in code without a licence, which our maps are compared with.
+**Reference.** Wu et al., "Token Transformation Matters: Towards Faithful Post-hoc Explanation for Vision
+Transformer", CVPR 2024 (arXiv 2403.14552). No code of the authors was found: this is the formula as the
+authors of LibraGrad implemented it, in code without a licence, which our maps are compared with.
 
-**Paper and code.** Because of its softmax over the tokens W is about one over their number, so the skip dominates. Where
-tokens are pooled, the rows that the model reads are averaged here.
+**Paper and code.** Because of its softmax over the tokens W is about one over their number, so the skip
+dominates. Where tokens are pooled, the rows that the model reads are averaged here.
 """
 
 from dataclasses import dataclass

@@ -1,26 +1,27 @@
 """# ViT-CX
 
-**Formula.** The features H of the patches in front of the last block (its first normalisation's output), enlarged to the image
-and scaled to 0..1 each, are D masks; those that are alike are joined by agglomerative clustering (complete linkage, distance
-1 − cosine, up to a threshold), summed and scaled again: K masks m_k. With noise n_k, what a mask is worth is
+**Formula.** The features H of the patches in front of the last block (its first normalisation's output),
+enlarged to the image and scaled to 0..1 each, are D masks; those that are alike are joined by agglomerative
+clustering (complete linkage, distance 1 − cosine, up to a threshold), summed and scaled again: K masks m_k.
+With noise n_k, what a mask is worth is
 
 Score_k = p_t(x ⊙ m_k + n_k ⊙ (1 − m_k)) − p_t(x + n_k ⊙ (1 − m_k)) + p_t(x),
 
 and the map is Σ_k Score_k · m_k / (K Σ_l m_l), pixel by pixel. Class-specific.
 
-**Cost and memory.** One forward pass and two for each of K masks, of which there are fewer than about 100 on trained models of
-768 features, ``chunk`` at once; no backward pass. Several classes cost no more than one. D masks of the image's size are
-held for one sample at a time.
+**Cost and memory.** One forward pass and two for each of K masks, of which there are fewer than about 100 on
+trained models of 768 features, ``chunk`` at once; no backward pass. Several classes cost no more than one. D
+masks of the image's size are held for one sample at a time.
 
-**Reference.** Xie, Li, Cao & Zhang, "ViT-CX: Causal Explanation of Vision Transformers", IJCAI 2023 (arXiv 2211.03064). Code:
-vaynexie/CausalX-ViT, which names no licence. The clustering is scikit-learn's, BSD-3.
+**Reference.** Xie, Li, Cao & Zhang, "ViT-CX: Causal Explanation of Vision Transformers", IJCAI 2023 (arXiv
+2211.03064). Code: vaynexie/CausalX-ViT, which names no licence. The clustering is scikit-learn's, BSD-3.
 
-**Paper and code.** The noise is 0.1 times normal numbers in the normalised input; the same seed draws the same for every
-image, as the code does when its seed is set before each.
+**Paper and code.** The noise is 0.1 times normal numbers in the normalised input; the same seed draws the
+same for every image, as the code does when its seed is set before each.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -65,6 +66,10 @@ class ViTCX:
     def passes(self, tokens: int, blocks: int, width: int = 768) -> Passes:
         """One forward pass and two for each cluster: at most for each feature, and for 100 of them as a rule."""
         return Passes(1 + 2 * min(width, 100), 0)
+
+    def for_check(self) -> "ViTCX":
+        """The same with fewer masks, as more of them are joined."""
+        return replace(self, distance=max(self.distance, 0.9))
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
         """Explain ``target`` (batch,), or the predicted class if None; returns (batch, height, width).

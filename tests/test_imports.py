@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("bench", "methods", "metrics")
-ALLOWED = {"methods": {"methods", "torch"}, "metrics": {"metrics", "torch", "numpy"}}
+ALLOWED = {"methods": {"methods", "torch", "numpy", "sklearn"}, "metrics": {"metrics", "torch", "numpy"}}
 # Each part of bench imports those of the groups before its own, and nothing of the others in its group.
 LAYERS = (
     {"_torchvision_guard", "errors"},

@@ -33,9 +33,9 @@ def enlarged(model, std=0.2):
 
 
 def make_vit(**options):
-    """A ViT of 16 patches, 3 blocks and 5 classes."""
+    """A ViT of 16 patches, 3 blocks and 5 classes, or what the options say."""
     size = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads": 3, "num_classes": 5}
-    return enlarged(timm.create_model("vit_base_patch16_224", **size, **options))
+    return enlarged(timm.create_model("vit_base_patch16_224", **(size | options)))
 
 
 def make_bert(attention="sdpa"):
