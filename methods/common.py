@@ -8,7 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from methods.relevance import Block, Inputs, RefusedError, Tape
+from methods.relevance import Inputs, RefusedError, Tape
+from methods.relevance.blocks import Block
 
 
 class Passes(NamedTuple):

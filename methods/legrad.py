@@ -27,7 +27,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from methods.common import Passes, for_each_class, mean_over_queries, share_of_blocks, states, visible
-from methods.relevance import Block, Forward, Inputs, RefusedError, Tape
+from methods.relevance import Forward, Inputs, RefusedError, Tape
+from methods.relevance.blocks import Block
 
 
 @dataclass(frozen=True)

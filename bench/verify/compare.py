@@ -66,7 +66,7 @@ def errors(ours: Tensor, golden: Tensor, absolute: bool = False) -> Tensor:
     Returns:
         (samples,), float64; 0 for samples that are NaN throughout.
     """
-    ours, golden = ours.double().flatten(1), golden.double().flatten(1)
+    ours, golden = (each.double().reshape(len(each), -1) for each in (ours, golden))
     strays = (ours.isnan() != golden.isnan()).any(dim=1)
     ours, golden = ours.nan_to_num(), golden.nan_to_num()
     difference = (ours - golden).abs()

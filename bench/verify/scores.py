@@ -82,16 +82,10 @@ def compare_value(stem: str, key: str, ours: Any, stored: Any, limit: float) -> 
         note = f"shape {found.shape} where {golden.shape} is stored"
         return Line(stem, key, "missed", "[metrics]", note=note)
     exact = golden.dtype.kind in "biu"
-    golden, found = (_rows(each) for each in (golden, found))
+    golden, found = (torch.from_numpy(np.atleast_1d(each).astype(np.float64)) for each in (golden, found))
     error = float(errors(found, golden, absolute=exact).max()) if golden.numel() else 0.0
     limit = 0.0 if exact else limit
     return Line(stem, key, judged(error, limit), "[metrics]", error=error, tolerance=limit)
-
-
-def _rows(values: np.ndarray) -> torch.Tensor:
-    """One sample a row; of a list each number is one."""
-    values = np.atleast_1d(values).astype(np.float64)
-    return torch.from_numpy(values if values.ndim > 1 else values[:, None])
 
 
 def unknown(stem: str, keys: Sequence[str]) -> list[Line]:
