@@ -12,7 +12,7 @@ forward through what follows the last block's attention only. A tape is held for
 Attributions", ICCV 2023. Code: iia-iccv23/iia, which names no licence.
 
 **Paper and code.** The paper iterates over the blocks; the code interpolates the attention of the last one
-only, as here.
+only, as here. Its factors are numbers in float32, as here.
 """
 
 from dataclasses import dataclass, replace
@@ -67,7 +67,7 @@ class IIA:
         row, is_single = tape.readout(), target is None or target.ndim == 1
         target = each_class(tape.logits.detach().argmax(dim=1) if target is None else target).unbind(dim=1)
         sums = [[0.0] * len(tape.attentions) for _ in target]
-        factors = torch.linspace(0, 1, self.points, dtype=torch.float64).tolist()
+        factors = torch.linspace(0, 1, self.points, dtype=torch.float32).tolist()  # as the reference
         for alpha in factors:
             at = tape if alpha == 1 else Tape.record(forward, alpha * images)
             for beta in factors:

@@ -14,10 +14,10 @@ Transformers via Feature Formation Sensitivity", ICCV 2025 (arXiv 2404.03214). C
 licence.
 
 **Paper and code.** The code's default is the last two blocks (``start_layer=-2``); the paper sums over all
-(0). In CLIP s_b is a cosine of image and text: ``similarity="cosine"`` divides the logit by the norm of all
-logits, which is that where the head has a row for each text feature; for a classifier take the plain
-``logit``. Models that pool their tokens by attention (SigLIP) have another form there, with the pooling's
-attention in the place of the block's: they are refused here.
+(0). In CLIP s_b is a cosine of image and text: ``similarity="cosine"`` divides the logit, without the head's
+bias, by the norm of all logits, which is that where the head has a row for each text feature; for a
+classifier take the plain ``logit``. Models that pool their tokens by attention (SigLIP) have another form
+there, with the pooling's attention in the place of the block's: they are refused here.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class LeGrad:
 
     Args:
         start_layer: the first block that is used, from 0; negative counts from the last.
-        similarity: ``logit``, or ``cosine``, the logit by the norm of all logits.
+        similarity: ``logit``, or ``cosine``, the logit by the norm of all logits, without the head's bias.
 
     Raises:
         ValueError: for another ``similarity``.
@@ -78,13 +78,21 @@ class LeGrad:
 
     def _of_block(self, tape: Tape, target: Tensor, block: Block, valid: Tensor) -> Tensor:
         logits = tape.rerun({tape.blocks[-1].output: lambda: _mean_token(block.output, valid)})
-        logits = F.normalize(logits, dim=1) if self.similarity == "cosine" else logits
+        if self.similarity == "cosine":
+            logits = F.normalize(logits - _head_bias(tape), dim=1)
 
         def explain(target: Tensor | None) -> Tensor:
             (gradient,) = tape.gradient(target, [block.attention], logits=logits)
             return mean_over_queries(gradient.clamp(min=0).mean(dim=1), valid)
 
         return for_each_class(target, explain)
+
+
+def _head_bias(tape: Tape) -> Tensor | float:
+    """The bias of the layer that returns the logits; 0 if it has none."""
+    after = [c for c in tape.constants if c.kind == "linear" and c.block == len(tape.blocks)]
+    biases = [c.value.flatten() for c in after if c.value.numel() == tape.logits.shape[1]]
+    return biases[-1].detach() if biases else 0.0
 
 
 def _mean_token(tokens: Tensor, valid: Tensor) -> Tensor:

@@ -33,19 +33,7 @@ from torch import Tensor
 
 from methods.common import Passes, for_each_class
 from methods.places import grid_of, pixels_of, position
-from methods.relevance import (
-    CP_LRP,
-    DTYPE,
-    GRADIENT,
-    HALF,
-    Forward,
-    Gamma,
-    Inputs,
-    RuleSet,
-    Stabilised,
-    Tape,
-    norm_scale_constant,
-)
+from methods.relevance import DTYPE, PA_LRP, Forward, Gamma, Inputs, Proportional, RuleSet, Tape
 
 
 @dataclass(frozen=True)
@@ -81,18 +69,8 @@ class PALRP:
     @property
     def rules(self) -> RuleSet:
         """The rule set of these settings."""
-        return replace(
-            CP_LRP,
-            name="pa_lrp",
-            linear=Gamma(self.gamma),
-            attention_linear=Stabilised(GRADIENT, 1e-8),
-            pixels=Gamma(self.gamma_conv),
-            add=Stabilised(GRADIENT, 1e-6),
-            shift=Stabilised(GRADIENT, 1e-6),
-            norm=Stabilised(norm_scale_constant, 1e-6),
-            attention=Stabilised(HALF, 0.5e-6),
-            start="one",
-        )
+        gammas = Proportional(Gamma(self.gamma)), Proportional(Gamma(self.gamma_conv))
+        return replace(PA_LRP, linear=gammas[0], pixels=gammas[1])
 
     def passes(self, tokens: int, blocks: int) -> Passes:
         """One backward pass."""

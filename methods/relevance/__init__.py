@@ -21,8 +21,8 @@ from methods.relevance.gradients import (
 from methods.relevance.modules import RefusedError
 from methods.relevance.recorder import Inputs
 from methods.relevance.rules import DTYPE, OLDER, PROPOSED, RuleSet, register_rule
-from methods.relevance.sets import AG_CAM, ATTN_LRP, CP_LRP, GRADIENTS, LIBRA, relevance_form
-from methods.relevance.tape import Forward, NoAttentionError, Tape
+from methods.relevance.sets import AG_CAM, ATTN_LRP, CP_LRP, GRADIENTS, LIBRA, PA_LRP, relevance_form
+from methods.relevance.tape import Forward, NoAttentionError, Tape, modified_gradients
 
 VERSION = 1
 """Rises when relevance or gradients change by more than rounding."""
@@ -39,6 +39,7 @@ __all__ = [
     "HALF",
     "LIBRA",
     "OLDER",
+    "PA_LRP",
     "PROPOSED",
     "VERSION",
     "Forward",
@@ -52,6 +53,7 @@ __all__ = [
     "RuleSet",
     "Stabilised",
     "Tape",
+    "modified_gradients",
     "norm_scale_constant",
     "ratio",
     "register_rule",

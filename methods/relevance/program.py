@@ -65,8 +65,9 @@ class Program:
         """Take in a call."""
         if not any(True for _ in tensors(result)):
             return  # a look at a shape or a type
-        given = (t for t in tensors((*args, *kwargs.values())) if t.requires_grad)
-        sources = tuple(self._made.get(id(t)) for t in given)
+        given = [t for t in tensors((*args, *kwargs.values())) if t.requires_grad]
+        # A leaf that no step made is a constant that is put beside what depends on the input.
+        sources = tuple(self._made.get(id(t)) for t in given if id(t) in self._made or not t.is_leaf)
         self.steps.append(Step(name, kind, function, args, kwargs, result, sources))
         for t in tensors(result):
             self._made[id(t)] = len(self.steps) - 1
@@ -106,6 +107,11 @@ class Program:
         return (
             number if number is not None and any(t is r for r in tensors(self.steps[number].result)) else None
         )
+
+
+def _adds_nothing(name: str, args: tuple, result) -> bool:
+    """Whether a tensor was only joined with empty ones, as with a cache that holds nothing yet."""
+    return name in ops.JOINS and max(t.numel() for t in tensors(args)) == result.numel()
 
 
 def _storage(t: Tensor) -> int:
@@ -179,8 +185,8 @@ class Trace:
             also: other movements to go back through, by name.
         """
         while step is not None:
-            name, kind, *_, sources = self.steps[step]
-            passes = kind == "move" and (name in _PLAIN or name in also)
+            name, kind, _, args, _, result, sources = self.steps[step]
+            passes = kind == "move" and (name in _PLAIN or name in also or _adds_nothing(name, args, result))
             if not passes or len(sources) != 1 or sources[0] is None:
                 break
             step = sources[0]

@@ -60,6 +60,7 @@ class Recorder(TorchFunctionMode):
         backward: prepare for reading backwards, not only for finding the attentions.
         single_views: let a model write into each of the views that one call returned, at some cost.
         changes: what to add to attentions, by how many softmaxes came before them.
+        words: (batch, tokens, width), in the place of what token ids are looked up as.
         precise: compute the forward pass in float64, and from that what is kept in ``dtype``. Every tensor
             of the tape then has its value in float64 beside it, as long as the model holds it.
 
@@ -82,9 +83,10 @@ class Recorder(TorchFunctionMode):
         single_views: bool = False,
         changes: Mapping[int, Tensor] = MappingProxyType({}),
         precise: bool = False,
+        words: Tensor | None = None,
     ):
         super().__init__()
-        self.dtype, self._single_views = dtype, single_views
+        self.dtype, self._single_views, self._words = dtype, single_views, words
         self.mode = BackwardMode(precision=precision)
         self.inputs, self.entries = inputs, Entries(inputs)
         given = [inputs] if isinstance(inputs, Tensor) else list(inputs.values())
@@ -391,6 +393,7 @@ class Recorder(TorchFunctionMode):
         self._leaves.append(value.requires_grad_())
         self.entries.leaves.append(value)
         self.program.leaf(value)
+        self.samples[value] = along(self.batch, 0, value.ndim)
         return value
 
     def _given(self, point: Tensor, numbers: Tensor | None, back: Callable = lambda t: t) -> Tensor:
@@ -414,12 +417,27 @@ class Recorder(TorchFunctionMode):
         numbers = self.samples[ids]
         numbers = None if numbers is None else numbers.unsqueeze(-1)
         where = self._entry_place(vectors, numbers)
+        if self._words is not None:
+            vectors = self._given_words(vectors, where)
         point = self._leaf(where.leading(vectors.detach().to(self.dtype), vectors.ndim))
         shape = vectors.shape
         ours = self._given(point, numbers, lambda t: where.back(t, shape))
         self._pair(ours, vectors.detach().to(torch.float64))
         self.entries.found(point, ours)
         return ours
+
+    def _given_words(self, vectors: Tensor, where: Place) -> Tensor:
+        """What stands in the place of what token ids were looked up as, in the model's order."""
+        expected = where.leading(vectors, vectors.ndim).shape
+        if self._words.shape != expected:
+            raise ValueError(
+                f"words of shape {tuple(self._words.shape)}: the model looks token ids up as {tuple(expected)}"
+            )
+        if self.entries.lookups:
+            raise RefusedError(
+                "tokens enter the model in several places: which words are meant cannot be told"
+            )
+        return where.back(self._words.detach().to(vectors.device), vectors.shape)
 
     def _at_entry(self, name: str, t: Tensor, numbers: Tensor | None) -> Tensor:
         """A tensor that is a point of :class:`Entries`; returns what the model goes on with."""

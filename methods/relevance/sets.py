@@ -1,7 +1,7 @@
-"""Rule sets in gradient form: AttnLRP, CP-LRP, LibraGrad and AG-CAM as values.
+"""Rule sets as values: AttnLRP, CP-LRP, LibraGrad and AG-CAM in gradient form, PA-LRP in that of relevance.
 
-Each starts at the logit, so that R = x ⊙ g sums to what the rules keep of y_t, and needs float32 only. Variants are
-made by ``dataclasses.replace``: ``replace(CP_LRP, linear=Gamma(0.05), attention_linear=GRADIENT,
+Those in gradient form start at the logit, so that R = x ⊙ g sums to what the rules keep of y_t, and need float32
+only. Variants are made by ``dataclasses.replace``: ``replace(CP_LRP, linear=Gamma(0.05), attention_linear=GRADIENT,
 pixels=Gamma(0.25))`` has the γ rule outside of attention.
 """
 
@@ -12,6 +12,8 @@ from methods.relevance.gradients import (
     GATE_CONSTANT,
     GRADIENT,
     HALF,
+    Gamma,
+    Proportional,
     in_relevance_form,
     norm_scale_constant,
     ratio,
@@ -82,6 +84,30 @@ AG_CAM = replace(GRADIENTS, name="ag_cam", softmax=stop, attention=ATTENTION_ONL
 """The gradient of AG-CAM (Leem & Seo, AAAI 2024, arXiv 2402.04563): the input of every attention is detached.
 
 So what reaches an attention has passed the blocks above through their skip connections and MLPs only.
+"""
+
+
+PA_LRP = RuleSet(
+    name="pa_lrp",
+    linear=Proportional(Gamma(0.05)),
+    matmul=Proportional(HALF, 1e-6),
+    bilinear=Proportional(HALF, 1e-6),
+    product=Proportional(HALF),
+    mean=Proportional(GRADIENT),
+    add=Proportional(GRADIENT, 1e-6),
+    shift=Proportional(GRADIENT, 1e-6),
+    identity=Proportional(ratio),
+    pixels=Proportional(Gamma(100.0)),
+    softmax=stop,
+    norm=Proportional(norm_scale_constant, 1e-6),
+    attention=Proportional(HALF, 0.5e-6),
+    attention_linear=Proportional(GRADIENT, 1e-8),
+)
+"""PA-LRP (Bakish et al., NeurIPS 2025, arXiv 2506.02138), as its code has it; it starts with 1.
+
+Attention is a constant, but the values still receive half of what the product with it received: the other half is
+dropped. γ = 0.05 in layers outside of attention and 100 in the convolution on pixels; all stabilisers are added as they
+are, without the sign of what they are added to.
 """
 
 

@@ -54,6 +54,32 @@ def observed() -> Iterator[list[Use]]:
         _observers.pop()
 
 
+_modified: list[RuleSet] = []
+
+
+@contextmanager
+def modified_gradients(rules: RuleSet) -> Iterator[None]:
+    """Inside of it :meth:`Tape.gradient` is the modified gradient of a rule set, where it is asked for without one.
+
+    Args:
+        rules: in gradient form.
+
+    Raises:
+        ValueError: for a rule set in another form.
+    """
+    _check_form(rules)
+    _modified.append(rules)
+    try:
+        yield
+    finally:
+        _modified.pop()
+
+
+def _check_form(rules: RuleSet) -> None:
+    if rules.form != "gradient":
+        raise ValueError(f"the rule set '{rules}' is one of relevance: it defines no modified gradient")
+
+
 class Tape:
     """What one forward pass left behind.
 
@@ -176,7 +202,12 @@ class Tape:
 
     @classmethod
     def record(
-        cls, forward: Forward, inputs: Inputs, backward: bool = True, dtype: str | None = None
+        cls,
+        forward: Forward,
+        inputs: Inputs,
+        backward: bool = True,
+        dtype: str | None = None,
+        words: Tensor | None = None,
     ) -> "Tape":
         """Run ``forward(inputs)`` and remember it.
 
@@ -189,10 +220,12 @@ class Tape:
                 read backwards in float32, rounded from that; ``bfloat16`` or ``float16``: the forward pass
                 under autocast to that type, relevance in float32; None leaves it to the model. Needs
                 ``backward``.
+            words: (batch, tokens, width), to stand in the place of what token ids are looked up as: a point on
+                the way from a baseline, or with noise. Positions and types are added by the model as ever.
 
         Raises:
-            ValueError: if the result is not a (batch, classes) tensor, or does not depend on ``inputs`` in
-                a way that can be differentiated.
+            ValueError: if ``words`` has another shape, or no token ids are looked up; if the result is not a
+                (batch, classes) tensor, or does not depend on ``inputs`` in a way that can be differentiated.
             RefusedError: if the model is in train mode, quantised, compiled or scripted, or has attention
                 that is not between the tokens of one sample; or if a torch call fails.
             NoAttentionError: if no attention was seen.
@@ -204,10 +237,13 @@ class Tape:
         types, precise = DTYPES.get(dtype, (None, None)), dtype == "mixed"
         with torch.inference_mode(False), torch.set_grad_enabled(backward), _no_fast_path():
             try:
-                recorder, logits = _run(forward, Recorder(inputs, *types, backward, precise=precise))
+                options = {"precise": precise, "words": words}
+                recorder, logits = _run(forward, Recorder(inputs, *types, backward, **options))
             except MultipleViews:
-                again = Recorder(inputs, *types, backward, single_views=True, precise=precise)
+                again = Recorder(inputs, *types, backward, single_views=True, **options)
                 recorder, logits = _run(forward, again)
+        if words is not None and not recorder.entries.lookups:
+            raise ValueError("words were given, but the model looks up no token ids")
         if not isinstance(logits, Tensor) or logits.ndim != 2:
             shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits)
             raise ValueError(f"{_describe(forward)} must return (batch, classes) logits, not {shape}")
@@ -241,16 +277,25 @@ class Tape:
         Args:
             target: the explained classes, (batch,), or None for the predicted ones.
             of: tensors on the tape.
-            rules: a rule set in gradient form, for the modified gradient that it defines; None for the true one.
+            rules: a rule set in gradient form, for the modified gradient that it defines; None for the true one,
+                or that of :func:`modified_gradients`.
             logits: to differentiate in the place of the tape's own; of :meth:`rerun`, whose own calls have their
                 true gradient whatever the rules.
 
         Raises:
             ValueError: for a rule set in another form.
+            RefusedError: for other logits inside of :func:`modified_gradients`.
             NoRuleError: if a modified gradient meets an operation without a rule.
         """
-        if rules is not None and rules.form != "gradient":
-            raise ValueError(f"the rule set '{rules}' is one of relevance: it defines no modified gradient")
+        if rules is not None:
+            _check_form(rules)
+        elif _modified:
+            rules = _modified[-1]
+            if logits is not None:
+                raise RefusedError(
+                    f"the gradient of another run of the network cannot be modified by '{rules}': choose a method "
+                    "that reads the gradients of one run"
+                )
         self._note("gradient", of, rules)
         return self._carry(rules, target, of, logits=logits)
 

@@ -231,6 +231,13 @@ def test_legrad_refuses_attention_pooling():
         LeGrad()(make_vit(class_token=False, global_pool="map").double(), IMAGES)
 
 
+@pytest.mark.parametrize("method", [LeGrad(), IIA(2)], ids=lambda m: type(m).__name__)
+def test_libragrad_refuses_gradients_of_other_runs(method, vit):
+    with pytest.raises(RefusedError, match="cannot be modified by 'libra'"):
+        LibraGrad(method)(vit, IMAGES)
+    GAE()(vit, IMAGES)  # whose gradient is the true one again
+
+
 def test_a_model_in_train_mode_is_refused_by_methods_without_a_tape():
     with pytest.raises(RefusedError, match="train mode"):
         RISE(4)(make_vit().double().train(), IMAGES, TARGET)
