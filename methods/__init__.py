@@ -10,11 +10,14 @@ rises when its maps change by more than rounding.
 """
 
 from methods.agcam import AGCAM
+from methods.alti import ALTI
 from methods.attcat import AttCAT
 from methods.attn_lrp import AttnLRP
 from methods.beyond_intuition import BeyondIntuition, TransitionAttention
+from methods.decompx import DecompX
 from methods.fullgrad import FullGradPlus
 from methods.gae import GAE
+from methods.globenc import GlobEnc
 from methods.grad_sam import GradSAM
 from methods.gradcam import GradCAM
 from methods.gradients import Gradient, InputXGradient
@@ -49,11 +52,13 @@ from methods.smoothgrad import SmoothGrad
 from methods.token_cam import TokenCAM
 from methods.token_tm import TokenTM
 from methods.transformer_attribution import TransformerAttribution
+from methods.value_zeroing import ValueZeroing
 from methods.verify import Verification, verify
 from methods.vit_cx import ViTCX
 
 __all__ = [
     "AGCAM",
+    "ALTI",
     "GAE",
     "IIA",
     "LIME",
@@ -65,9 +70,11 @@ __all__ = [
     "AttCAT",
     "AttnLRP",
     "BeyondIntuition",
+    "DecompX",
     "DifferenceXGradient",
     "ExpectedGradients",
     "FullGradPlus",
+    "GlobEnc",
     "GradCAM",
     "GradSAM",
     "Gradient",
@@ -95,6 +102,7 @@ __all__ = [
     "TokenTM",
     "TransformerAttribution",
     "TransitionAttention",
+    "ValueZeroing",
     "Verification",
     "ViTCX",
     "Words",
