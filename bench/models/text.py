@@ -73,6 +73,17 @@ class TextModel:
 
     forward = __call__
 
+    @property
+    def pad_id(self) -> int | None:
+        """The id of the padding token that tokenizer and model agree on; None if there is none."""
+        own, models = self.tokenizer.pad_token_id, self.module.config.pad_token_id
+        return own if own is not None and own == models else None
+
+    @property
+    def mask_id(self) -> int | None:
+        """The id of the token that stands for a hidden one; None if the tokenizer has none."""
+        return self.tokenizer.mask_token_id
+
     def to(self, device: torch.device) -> "TextModel":
         """Move the weights; returns the model."""
         self.module.to(device)
@@ -129,7 +140,7 @@ class TextModel:
                 no token for it.
         """
         length = self._length(max_length)
-        if len(documents) > 1 and self._padding() is None:
+        if len(documents) > 1 and self.pad_id is None:
             raise BenchError(
                 f"model.path: {self.path} has no padding token, so texts cannot be batched; set pad_token in "
                 "its tokenizer and pad_token_id in its config.json, or explain one at a time (batch_size=1)"
@@ -164,11 +175,6 @@ class TextModel:
                 f"expected {tuple(batch.words.shape)}, one number per token"
             )
         return Maps(rounded(relevance, batch.ids), relevance.new_zeros(len(relevance), 0).float(), target)
-
-    def _padding(self) -> int | None:
-        """The id of the padding token that tokenizer and model agree on; None if there is none."""
-        own, models = self.tokenizer.pad_token_id, self.module.config.pad_token_id
-        return own if own is not None and own == models else None
 
     def _length(self, wanted: Any) -> int:
         least = self.tokenizer.num_special_tokens_to_add() + 1
