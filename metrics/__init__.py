@@ -15,6 +15,9 @@ from metrics.bootstrap import (
     interval,
     paired_p_value,
 )
+from metrics.bounds import (
+    aopc_bounds,
+)
 from metrics.curves import (
     aopc,
     area,
@@ -26,6 +29,18 @@ from metrics.curves import (
     srg,
     sufficiency,
     unit_counts,
+)
+from metrics.faithfulness import (
+    AOPC,
+    ColumnMean,
+    Comprehensiveness,
+    DecisionFlip,
+    LogOdds,
+    PerSample,
+    RemovalArea,
+    Road,
+    Sufficiency,
+    SymmetricRelevanceGain,
 )
 from metrics.ferret import (
     FerretScores,
@@ -148,12 +163,17 @@ from metrics.token_f1 import (
 )
 
 __all__ = [
+    "AOPC",
     "TEXT_FILLS",
     "ClassSimilarity",
+    "ColumnMean",
     "Columns",
+    "Comprehensiveness",
     "Curve",
+    "DecisionFlip",
     "FerretScores",
     "InpaintedImages",
+    "LogOdds",
     "Masked",
     "MaskedImages",
     "MaskedTexts",
@@ -161,17 +181,23 @@ __all__ = [
     "MeanIoU",
     "Metric",
     "Outputs",
+    "PerSample",
     "PerturbationAUC",
     "PixelAccuracy",
     "PrecisionRecallF1",
     "RationaleScore",
+    "RemovalArea",
+    "Road",
     "SegmentationCounts",
     "SpanCounts",
     "Statistic",
+    "Sufficiency",
+    "SymmetricRelevanceGain",
     "TokenCounts",
     "TokenF1",
     "accuracy_curve",
     "aopc",
+    "aopc_bounds",
     "area",
     "auc",
     "auprc",

@@ -213,13 +213,22 @@ def _outputs(logits: Tensor, target: Tensor) -> Outputs:
     return Outputs(logs.exp(), logs, logits.gather(1, target[:, None])[:, 0], logits.argmax(dim=1))
 
 
-def unit_ranks(scores: Tensor, valid: Tensor | None = None) -> Tensor:
-    """:func:`metrics.rank` of scores (batch, units), with units that are not ``valid`` (batch, units) behind
-    all others."""
+def unit_ranks(
+    scores: Tensor, valid: Tensor | None = None, ties: Literal["first", "last"] = "first"
+) -> Tensor:
+    """:func:`metrics.rank` of scores (batch, units), with units that are not ``valid`` behind all others.
+
+    Args:
+        valid: (batch, units), boolean; None where all are.
+        ties: which of equally relevant units is the more relevant, the ``first`` or the ``last``.
+    """
+    if ties not in ("first", "last"):
+        raise ValueError(f"ties={ties!r}: expected first or last")
+    known = scores if valid is None else scores.where(valid, torch.finfo(scores.dtype).min)
+    ranks = rank(known) if ties == "first" else rank(known.flip(1)).flip(1)
     if valid is None:
-        return rank(scores)
-    least = torch.finfo(scores.dtype).min
-    order = rank(scores.where(valid, least)).argsort(dim=1)
+        return ranks
+    order = ranks.argsort(dim=1)
     last = (~valid).gather(1, order).int().argsort(dim=1, stable=True)
     return order.gather(1, last).argsort(dim=1).int()
 
@@ -235,8 +244,8 @@ def removal_curves(
 ) -> tuple[Outputs, Outputs]:
     """What a model says while units are removed in the order of their relevance, from either end.
 
-    Both directions read one ranking, so they partition the units. What is asked for twice, such as the whole input
-    and that of which nothing is left, is passed once.
+    Both directions read one ranking, so they partition the units. What is asked for twice, such as the whole
+    input and that of which nothing is left, is passed once.
 
     Args:
         ranks: (batch, units), :func:`metrics.rank` of the scores, or :func:`metrics.unit_ranks`.
@@ -266,10 +275,10 @@ def removal_curves(
     least = (
         least & (counts > 0) & (counts < sizes[:, None])
     )  # where nothing or all is removed, both are the same
-    sample = torch.arange(batch, device=device)[:, None]
-    keys = (sample * 2 + least) * (units + 1) + counts
+    # By the number removed first: so inputs that are passed together are of one length where units are dropped.
+    keys = (least * (units + 1) + counts) * batch + torch.arange(batch, device=device)[:, None]
     wanted, place = keys.unique(return_inverse=True)
-    owner, from_least, count = wanted // (2 * (units + 1)), wanted // (units + 1) % 2, wanted % (units + 1)
+    owner, from_least, count = wanted % batch, wanted // batch // (units + 1), wanted // batch % (units + 1)
 
     def removed(some: slice) -> Tensor:
         own, number, size = ranks[owner[some]], count[some, None], sizes[owner[some], None]

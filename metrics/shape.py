@@ -46,18 +46,23 @@ def effective_complexity(values: Tensor, threshold: float = 0.01) -> Tensor:
     return (v > threshold * v.amax(dim=1, keepdim=True)).sum(dim=1)
 
 
-def tied_share(values: Tensor) -> Tensor:
+def tied_share(values: Tensor, valid: Tensor | None = None) -> Tensor:
     """Share of the units whose value another unit of the map has as well: (batch,) float64 in 0..1.
 
     Among these the order is that of their places, not the map's.
+
+    Args:
+        values: (batch, units).
+        valid: (batch, units), False at units that do not count; None where all do.
     """
     require_shape("values", values, None, None)
-    sorted_values = values.sort(dim=1).values
-    equal = sorted_values[:, 1:] == sorted_values[:, :-1]
-    tied = torch.zeros_like(values, dtype=torch.bool)
+    valid = torch.ones_like(values, dtype=torch.bool) if valid is None else valid
+    ordered = values.double().where(valid, torch.nan).sort(dim=1).values  # NaN last, and equal to nothing
+    equal = ordered[:, 1:] == ordered[:, :-1]
+    tied = torch.zeros_like(valid)
     tied[:, 1:] |= equal
     tied[:, :-1] |= equal
-    return tied.double().mean(dim=1)
+    return tied.sum(dim=1).double() / valid.sum(dim=1)
 
 
 def _magnitudes(values: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from bench.tasks.masking import Masking
 from bench.tasks.overlap import MaskOverlap
 from bench.tasks.predictions import Predictions
 from bench.tasks.rationale import RationaleOverlap
+from bench.tasks.removal import RemovalCurves
 from bench.tasks.similarity import ClassComparison
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Oracle",
     "Predictions",
     "RationaleOverlap",
+    "RemovalCurves",
     "Task",
     "Variant",
 ]
