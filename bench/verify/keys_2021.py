@@ -25,6 +25,10 @@ def keys(is_vision: bool) -> list[Entry]:
         _entry("raw_attention", "RawAttention"),
         _entry("rollout.start{start_layer:int}", "Rollout"),
         Entry("logits", "[the model]", view="logits"),
-        Entry("debug.{_what:attention|attention_gradient|attention_relevance}.block{_block:int}", "[the engine]",
-              view="debug", informative=True),
+        Entry(
+            "debug.{_what:attention|attention_gradient|attention_relevance}.block{_block:int}",
+            "[the engine]",
+            view="debug",
+            informative=True,
+        ),
     ]

@@ -74,16 +74,24 @@ KEYS = [
         {"rule": "captum_trapezoid"},
     ),
     Entry(
-        f"integrated_gradients.gausslegendre{{points:int}}.{_PIXELS}", "IntegratedGradients", {"rule": "gauss"}
+        f"integrated_gradients.gausslegendre{{points:int}}.{_PIXELS}",
+        "IntegratedGradients",
+        {"rule": "gauss"},
     ),
-    Entry(f"smoothgrad.seed{{_seed:int}}_n{{samples:int}}_std{{std:num}}.{_PIXELS}", "SmoothGrad", _smooth("mean")),
+    Entry(
+        f"smoothgrad.seed{{_seed:int}}_n{{samples:int}}_std{{std:num}}.{_PIXELS}",
+        "SmoothGrad",
+        _smooth("mean"),
+    ),
     Entry(
         f"smoothgrad_sq.seed{{_seed:int}}_n{{samples:int}}_std{{std:num}}.{_PIXELS}",
         "SmoothGrad",
         _smooth("mean_square"),
     ),
     Entry(
-        f"vargrad.seed{{_seed:int}}_n{{samples:int}}_std{{std:num}}.{_PIXELS}", "SmoothGrad", _smooth("variance")
+        f"vargrad.seed{{_seed:int}}_n{{samples:int}}_std{{std:num}}.{_PIXELS}",
+        "SmoothGrad",
+        _smooth("variance"),
     ),
     Entry(
         "rise.seed{seed:int}_N{count:int}_s{cells:int}_p{probability:num}." + _PIXELS,

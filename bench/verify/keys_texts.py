@@ -7,13 +7,29 @@ _QUANTITY, _GROUPS = "{quantity:logit|probability}", "{fill:mask|pad}.groups{_gr
 _STATISTICS = {"smoothgrad": "mean", "smoothgrad_sq": "mean_square", "vargrad": "variance"}
 _CONSTANT = {"attention": "constant"}
 
+_VARIANTS = {
+    None: {},
+    "la": {"activation": "tangent"},
+    "nobias": {"bias": None},
+    "norm_bias": {"bias": "norm"},
+    "equal_bias": {"bias": "equal"},
+    "cosine_bias": {"bias": "cosine"},
+    "noffn": {"feed_forward": False},
+}
+_READOUTS = {None: "logit", "aggregated_norm": "last_block", "pooler_norm": "pooler"}
+
 
 def _integrated_gradients(start: str, informative: bool = False) -> list[Entry]:
     """From a baseline, by Gauss–Legendre and by captum's trapezoid; and how far the map's sum is off."""
     begin = f"integrated_gradients.{start}"
     rules = {"gauss": "gauss", "trapezoid": "captum_trapezoid"}
     return [
-        Entry(f"{begin}.{word}{{points:int}}.{_REDUCE}", "IntegratedGradients", {"rule": rule}, informative=informative)
+        Entry(
+            f"{begin}.{word}{{points:int}}.{_REDUCE}",
+            "IntegratedGradients",
+            {"rule": rule},
+            informative=informative,
+        )
         for word, rule in rules.items()
     ] + [
         Entry(
@@ -33,6 +49,11 @@ def _fill(values: Values) -> Values:
     return {"fill": fills.get(values["_fill"], values["_fill"]), "quantity": values["quantity"]}
 
 
+def _decompx(values: Values) -> Values:
+    """Of one of the variants, which change one setting of the default."""
+    return _VARIANTS[values.get("_variant")] | {"readout": _READOUTS[values.get("_readout_of")]}
+
+
 def _smooth(statistic: str) -> Entry:
     pattern = f"{statistic}.{{of:gradient|input_x_gradient}}.std{{std:num}}.n{{samples:int}}.{_REDUCE}"
     settings = {"statistic": _STATISTICS[statistic], "absolute": True}
@@ -50,11 +71,19 @@ KEYS = [
     *(_smooth(statistic) for statistic in _STATISTICS),
     Entry("deeplift_captum.{_setting:.+}", "DeepLift", view="not compared", informative=True),
     Entry(f"leave_one_out.{{fill:mask|pad}}.{_QUANTITY}", "LeaveOneOut"),
-    Entry(f"derived.leave_one_out.{{_fill:delete|attention_mask}}.{_QUANTITY}", "LeaveOneOut", _fill, "no specials"),
+    Entry(
+        f"derived.leave_one_out.{{_fill:delete|attention_mask}}.{_QUANTITY}",
+        "LeaveOneOut",
+        _fill,
+        "no specials",
+    ),
     Entry(f"occlusion.{{fill:mask|pad}}.window{{window:int}}.{_QUANTITY}", "Occlusion"),
     # Integrating from one token's mask embedding to it is leave-one-out, by completeness.
     Entry(
-        "sequential_ig.word.{fill:mask|pad}.gauss{_points:int}", "LeaveOneOut", {"quantity": "logit"}, absolute=True
+        "sequential_ig.word.{fill:mask|pad}.gauss{_points:int}",
+        "LeaveOneOut",
+        {"quantity": "logit"},
+        absolute=True,
     ),
     Entry(f"shapley_exact.{_GROUPS}.{_QUANTITY}", "KernelSHAP", {"sampling": "all"}, "groups"),
     Entry(f"kernel_shap_all.{_GROUPS}.{_QUANTITY}", "KernelSHAP", {"sampling": "all"}, "groups"),
@@ -81,5 +110,19 @@ KEYS = [
     Entry("derived.attention_x_gradient.last.signed", "GAE", {"last_block_only": True, "signed": True}),
     Entry("attcat.special_visible", "AttCAT"),
     Entry("attcat.special_masked", "AttCAT", hidden_specials=True),
+    Entry("globenc", "GlobEnc"),
+    Entry("globenc.norms.block{_block:int}.sample{_sample:int}", "GlobEnc", view="matrices"),
+    Entry("alti", "ALTI"),
+    Entry("alti.{distance:l1|l2}", "ALTI"),
+    Entry("alti.ln2", "ALTI", {"after": "block"}),
+    Entry("alti.contributions.sample{_sample:int}", "ALTI", view="matrices"),
+    Entry("value_zeroing.rollout", "ValueZeroing"),
+    Entry("value_zeroing.last_block", "ValueZeroing", {"last_block_only": True}),
+    Entry("value_zeroing.scores.sample{_sample:int}", "ValueZeroing", view="matrices"),
+    *(
+        Entry(f"decompx{variant}{readout}", "DecompX", _decompx)
+        for variant in ("", ".{_variant:la|nobias|norm_bias|equal_bias|cosine_bias|noffn}")
+        for readout in ("", ".{_readout_of:aggregated_norm|pooler_norm}")
+    ),
     Entry("dig.{_strategy:greedy|maxcount}", "DIG", view="not compared", informative=True),
 ]

@@ -43,7 +43,10 @@ def judged(error: float, tolerance: float) -> Status:
 
 def table(lines: Sequence[Line]) -> str:
     """All lines as a table in markdown."""
-    rows = ["| stem | key | method | settings | error | tolerance | status |", "|---|---|---|---|---|---|---|"]
+    rows = [
+        "| stem | key | method | settings | error | tolerance | status |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for line in lines:
         status = f"{line.status}: {line.note}" if line.note else line.status
         numbers = (f"{n:.1e}" if n is not None else "–" for n in (line.error, line.tolerance))

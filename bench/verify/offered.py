@@ -64,4 +64,6 @@ def make(name: str, settings: Mapping[str, Any], common: Mapping[str, Any] | Non
 
 def described(settings: Mapping[str, Any]) -> str:
     """Settings as they are shown; of tensors only that they were given."""
-    return ", ".join(f"{n}={v if isinstance(v, (int, float, str, Nested)) else '…'}" for n, v in settings.items())
+    return ", ".join(
+        f"{n}={v if isinstance(v, (int, float, str, Nested)) else '…'}" for n, v in settings.items()
+    )

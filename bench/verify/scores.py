@@ -54,7 +54,8 @@ def compare_section(
     Args:
         name: of the section, with which the keys begin.
         stored: by path, as :func:`leaves` gives them.
-        compute: gives ours, by the same paths; a path that it does not give is unknown.
+        compute: gives ours, by the same paths; a path that it does not give is unknown, and a
+            NotOfferedError in the place of a value says that there is no such metric.
         limit: the tolerance.
     """
 
@@ -67,12 +68,16 @@ def compare_section(
         return [line(path, "not offered", f"there is no {e}") for path in stored]
     except Exception as e:  # whatever a metric refuses or breaks on
         return [line(path, "missed", f"{type(e).__name__}: {first_line(e)}"[:200]) for path in stored]
-    return [
-        compare_value(stem, "/".join(filter(None, (name, path))), ours[path], value, limit)
-        if path in ours
-        else line(path, "unknown", "no metric is known by this key")
-        for path, value in stored.items()
-    ]
+    lines = []
+    for path, value in stored.items():
+        if path not in ours:
+            lines.append(line(path, "unknown", "no metric is known by this key"))
+        elif isinstance(ours[path], NotOfferedError):
+            lines.append(line(path, "not offered", f"there is no {ours[path]}"))
+        else:
+            key = "/".join(filter(None, (name, path)))
+            lines.append(compare_value(stem, key, ours[path], value, limit))
+    return lines
 
 
 def compare_value(stem: str, key: str, ours: Any, stored: Any, limit: float) -> Line:

@@ -64,7 +64,9 @@ class ScoredImages:
     def normalise(self, pixels: Tensor) -> Tensor:
         """From 0..1 to what the model takes."""
         settings = self.subject.stem.settings
-        mean, std = (torch.as_tensor(settings.get(k, 0.5), dtype=torch.float64).view(-1, 1, 1) for k in ("mean", "std"))
+        mean, std = (
+            torch.as_tensor(settings.get(k, 0.5), dtype=torch.float64).view(-1, 1, 1) for k in ("mean", "std")
+        )
         return (pixels - mean) / std
 
     def masked(self, unit: str, fill: str) -> Any:
@@ -196,7 +198,8 @@ def saco(images: ScoredImages, name: str, stored: Leaves, groups: int, fill: str
 def subsets(images: ScoredImages, name: str, stored: Leaves, size: int) -> dict:
     """With the subsets that are stored, and what is stored of removing them."""
     chosen, drop_p, drop_logit = (
-        torch.from_numpy(images.subject.array(f"subsets.n{size}{what}")) for what in ("", ".drop_p", ".drop_logit")
+        torch.from_numpy(images.subject.array(f"subsets.n{size}{what}"))
+        for what in ("", ".drop_p", ".drop_logit")
     )
     sums = metric("subset_sums")(images.map(name), chosen.long())
     return {
@@ -270,7 +273,9 @@ def rise(images: ScoredImages, stored: Leaves, name: str) -> dict:
     blurred = metric("rise_blur")(inputs)
     deletion = metric("MaskedImages")(images.subject.forward, inputs, torch.zeros_like(inputs))
     insertion = metric("MaskedImages")(images.subject.forward, blurred, inputs)  # pixels come back
-    scores = [images.outputs(masked, ranks, counts, counts)[0].probability for masked in (deletion, insertion)]
+    scores = [
+        images.outputs(masked, ranks, counts, counts)[0].probability for masked in (deletion, insertion)
+    ]
     even = [i / (len(counts) - 1) for i in range(len(counts))]
     return {
         "step_pixels": step,

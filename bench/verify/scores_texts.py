@@ -71,7 +71,9 @@ class ScoredText:
         return kind(self.subject.forward, self.inputs, units, FILLS[fill], mask_id=mask_id, pad_id=pad_id)
 
 
-def of_fill(text: ScoredText, name: str, fill: str, stored: Mapping[str, Any], settings: Mapping[str, Any]) -> dict:
+def of_fill(
+    text: ScoredText, name: str, fill: str, stored: Mapping[str, Any], settings: Mapping[str, Any]
+) -> dict:
     """Everything that is measured by removing units in one way."""
     maps, target = text.map(name), torch.tensor([text.explained])
     fractions, bins = settings.get("fractions", [i / 10 for i in range(11)]), settings.get("bins", BINS)

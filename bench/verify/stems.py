@@ -137,9 +137,7 @@ def _stem(path: Path, folder: Path, folders: list[Path], data: Path | None, prob
     if "weights" in settings:
         weights += [data / settings["weights"]] if data and (data / settings["weights"]).is_file() else []
     scores = _files([folder / "metrics"], f"{name}.json") + _files([folder / "metrics"], f"{name}.npz")
-    return Stem(
-        name, read_json(path), settings, next(iter(weights), None), tuple(goldens), tuple(scores)
-    )
+    return Stem(name, read_json(path), settings, next(iter(weights), None), tuple(goldens), tuple(scores))
 
 
 def _files(folders: list[Path], name: str) -> list[Path]:
@@ -184,7 +182,9 @@ def with_block_epsilon(model: nn.Module, epsilon: float) -> list[tuple[nn.Module
     before = []
     for name, module in model.named_modules():
         for field in ("eps", "variance_epsilon"):
-            if any(part.isdigit() for part in name.split(".")) and isinstance(getattr(module, field, None), float):
+            if any(part.isdigit() for part in name.split(".")) and isinstance(
+                getattr(module, field, None), float
+            ):
                 before.append((module, field, getattr(module, field)))
                 setattr(module, field, epsilon)
     return before
@@ -213,5 +213,7 @@ def pixels(images: np.ndarray, settings: Mapping[str, Any]) -> torch.Tensor:
         images: (samples, channels, height, width), uint8.
         settings: of ``<stem>.verify.json``.
     """
-    mean, std = (np.asarray(settings.get(k, 0.5), dtype=np.float64).reshape(-1, 1, 1) for k in ("mean", "std"))
+    mean, std = (
+        np.asarray(settings.get(k, 0.5), dtype=np.float64).reshape(-1, 1, 1) for k in ("mean", "std")
+    )
     return torch.from_numpy((images / 255 - mean) / std)

@@ -32,6 +32,8 @@ class Subject:
 
     def __init__(self, stem: Stem, golden: Golden, model: nn.Module):
         self.stem, self.golden, self.model = stem, golden, model
+        self.matrices: dict[str, list] = {}  # that methods roll up, by the name of the class
+        self._rounds = not stem.is_vision and self._rounds_on_its_way()
 
     @cached_property
     def inputs(self) -> Tensor | dict[str, Tensor]:
@@ -58,7 +60,9 @@ class Subject:
 
     def setting(self, name: str) -> int:
         """A number of ``<stem>.verify.json``, such as ``mask_id``; raises BenchError if it is not there."""
-        if (found := self.stem.settings.get(name, self.stem.config.get(_OTHER_NAMES.get(name, name)))) is None:
+        if (
+            found := self.stem.settings.get(name, self.stem.config.get(_OTHER_NAMES.get(name, name)))
+        ) is None:
             raise BenchError(f"{self.stem.name}.verify.json has no {name!r}, which this key needs")
         return found
 
@@ -71,8 +75,7 @@ class Subject:
         with Widened():
             return self.model(**inputs).logits
 
-    @cached_property
-    def _rounds(self) -> bool:
+    def _rounds_on_its_way(self) -> bool:
         """Whether the model rounds anything to a narrower type on its way; to see to it takes time."""
         part = self.part(slice(0, 1))
         with torch.inference_mode():

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from bench.verify.grammar import Asked
+from bench.verify.offered import make
 from methods import Tape
 
 
@@ -41,9 +42,24 @@ def _at_baseline(subject: Any, asked: Asked) -> Tensor:
     return tape.rerun({tape.entry_at(asked.settings["entry"]): zeros}).detach()
 
 
+MATRICES = {"GlobEnc": "norms", "ALTI": "contributions", "ValueZeroing": "scores"}
+"""What a class calls the matrices that it rolls up."""
+
+
+def matrices(subject: Any, asked: Asked) -> Tensor:
+    """Of one sample, (blocks, n, n), or (n, n) of one block."""
+    name = asked.entry.method
+    if name not in subject.matrices:
+        method = make(name, subject.settings(asked))
+        subject.matrices[name] = getattr(method, MATRICES[name])(subject.forward, subject.inputs)
+    own = subject.matrices[name][asked.values["_sample"]]
+    return own[asked.values["_block"]] if "_block" in asked.values else torch.stack(own)
+
+
 TENSORS: dict[str, Callable[[Any, Asked], Tensor | None]] = {
     "completeness": completeness,
     "logits": logits,
+    "matrices": matrices,
     "debug": nothing,
     "not compared": nothing,
 }

@@ -36,7 +36,9 @@ class Grid:
         if maps.ndim == 2 and maps.shape[1] in (count, count + self.prefix):
             return maps[:, maps.shape[1] - count :]
         if maps.ndim == 3 and maps.shape[1] % self.rows == maps.shape[2] % self.columns == 0:
-            return maps.unflatten(2, (self.columns, -1)).unflatten(1, (self.rows, -1)).sum(dim=(2, 4)).flatten(1)
+            return (
+                maps.unflatten(2, (self.columns, -1)).unflatten(1, (self.rows, -1)).sum(dim=(2, 4)).flatten(1)
+            )
         raise ValueError(f"a map of shape {tuple(maps.shape)} is neither of {count} patches nor of pixels")
 
 
