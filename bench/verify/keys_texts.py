@@ -54,10 +54,12 @@ def _decompx(values: Values) -> Values:
     return _VARIANTS[values.get("_variant")] | {"readout": _READOUTS[values.get("_readout_of")]}
 
 
-def _smooth(statistic: str) -> Entry:
-    pattern = f"{statistic}.{{of:gradient|input_x_gradient}}.std{{std:num}}.n{{samples:int}}.{_REDUCE}"
+def _smooth(
+    statistic: str, of: str = "{of:gradient|input_x_gradient}", reduce: str = _REDUCE, absolute: bool = False
+) -> Entry:
+    pattern = f"{statistic}.{of}.std{{std:num}}.n{{samples:int}}.{reduce}"
     settings = {"statistic": _STATISTICS[statistic], "absolute": True}
-    return Entry(pattern, "SmoothGrad", settings)
+    return Entry(pattern, "SmoothGrad", settings, absolute=absolute)
 
 
 KEYS = [
@@ -68,6 +70,7 @@ KEYS = [
     # From zero at the input of a norm nothing converges.
     *_integrated_gradients("{entry:sum}.{_base:zero}", informative=True),
     *_integrated_gradients(f"{_ENTRY}.{{_base:zero|pad|mask}}"),
+    _smooth("smoothgrad", "{of:gradient}", "{reduce:sum}", absolute=True),  # 0 before a norm
     *(_smooth(statistic) for statistic in _STATISTICS),
     Entry("deeplift_captum.{_setting:.+}", "DeepLift", view="not compared", informative=True),
     Entry(f"leave_one_out.{{fill:mask|pad}}.{_QUANTITY}", "LeaveOneOut"),

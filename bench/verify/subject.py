@@ -129,7 +129,8 @@ class Subject:
         """What keys have in common that one run of a method serves."""
         values = {name: value for name, value in asked.values.items() if name != "_readout"}
         own = asked.key if asked.entry.view in TENSORS else ""
-        return repr((asked.entry.method, self.settings(asked), values, self.stem.epsilon(asked.key), own))
+        how = asked.entry.alone, asked.entry.hidden_specials, self.stem.epsilon(asked.key)
+        return repr((asked.entry.method, self.settings(asked), values, how, own))
 
     def settings(self, asked: Asked) -> dict:
         """Of the method's class, without what the inputs add."""
