@@ -18,8 +18,8 @@ queries at a time are held, so memory does not grow with n² d.
 
 **Reference.** Ferrando, Gállego & Costa-jussà, "Measuring the Mixing of Contextual Information in the
 Transformer", EMNLP 2022 (arXiv 2203.04212); pre-norm: Ferrando et al., "Explaining How Transformers Use
-Context to Build Predictions", ACL 2023 (arXiv 2305.12535). Code: mt-upc/transformer-contributions,
-Apache-2.0.
+Context to Build Predictions", ACL 2023 (arXiv 2305.12535). Code: mt-upc/transformer-contributions, whose
+licence was not looked up; none of it is used.
 
 **Paper and code.** The code adds an epsilon to the vectors before their standard deviation and 1e-6 inside
 the distance, which moves its maps by 2e-6; here there is none.

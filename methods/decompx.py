@@ -27,8 +27,8 @@ is computed. With ``bias=None`` the map of logits is CP-LRP where tokens enter t
 of that block's value bias; it is computed so, in one forward and one backward pass without these tensors.
 
 **Reference.** Modarressi, Fayyaz, Aghazadeh, Yaghoobzadeh & Pilehvar, "DecompX: Explaining Transformers
-Decisions by Propagating Token Decomposition", ACL 2023 (arXiv 2306.02873). Code: mohsenfayyaz/DecompX, MIT
-licence.
+Decisions by Propagating Token Decomposition", ACL 2023 (arXiv 2306.02873). Code: mohsenfayyaz/DecompX, whose
+licence was not looked up; none of it is used.
 
 **Paper and code.** In the first block the values are taken with their bias, and only b_O is shared, as in the
 code. The code is for BERT and RoBERTa; pre-norm blocks follow the same rules here.
@@ -107,8 +107,7 @@ class DecompX:
         tape = Tape.record(forward, inputs)
         blocks(tape, 0)
         if self.feed_forward:
-            for block in tape.blocks:
-                block.feed_forward  # noqa: B018  refused now, where it is gated
+            _expect_plain(tape)
         if self._is_one_gradient:
             return for_each_class(target, lambda classes: _without_biases(tape, classes))
         maps = [(sample, self._parts(tape, sample)) for sample in samples(tape)]
@@ -273,9 +272,22 @@ def value_map(tape: Tape, block) -> tuple[Tensor, Tensor]:
     return weight, bias
 
 
+def _expect_plain(tape: Tape) -> None:
+    """Raises RefusedError if a feed-forward network is not two layers and an activation."""
+    for block in tape.blocks:
+        try:
+            block.feed_forward  # noqa: B018  looks for it
+        except RefusedError as e:
+            raise RefusedError(
+                "DecompX decomposes feed-forward networks of two layers with an activation between them, not gated "
+                f"ones (as Llama's): {e}; AttnLRP explains such models"
+            ) from e
+
+
 def _slope(tape: Tape, activation) -> Tensor:
     """The derivative of an activation, element by element."""
-    total = activation.output.flatten(1).sum(dim=1, keepdim=True).expand_as(tape.logits)
+    with torch.inference_mode(False), torch.enable_grad():
+        total = activation.output.flatten(1).sum(dim=1, keepdim=True).expand_as(tape.logits)
     first = torch.zeros(len(total), dtype=torch.long, device=total.device)
     (slope,) = tape.gradient(first, [activation.input], logits=total)
     return slope

@@ -14,7 +14,7 @@ queries at a time are held, so memory does not grow with n² d.
 
 **Reference.** Modarressi, Fayyaz, Yaghoobzadeh & Pilehvar, "GlobEnc: Quantifying Global Token Attribution by
 Incorporating the Whole Encoder Layer in Transformers", NAACL 2022 (arXiv 2205.03286). Code:
-mohsenfayyaz/GlobEnc, MIT licence.
+mohsenfayyaz/GlobEnc, whose licence was not looked up; none of it is used.
 
 **Paper and code.** They agree: biases of W_O and of the norms are dropped, that of the values stays within V.
 """

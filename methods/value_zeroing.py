@@ -11,7 +11,7 @@ without an added identity. It sums to 1; it does not depend on the class; nowher
 than a tape.
 
 **Reference.** Mohebbi, Zuidema, Chrupała & Alishahi, "Quantifying Context Mixing in Transformers", EACL 2023
-(arXiv 2301.12971). Code: hmohebbi/ValueZeroing, which names no licence.
+(arXiv 2301.12971). Code: hmohebbi/ValueZeroing, whose licence was not looked up; none of it is used.
 
 **Paper and code.** They agree. Grouped heads, of which several share a value, have it zeroed in all of them.
 """

@@ -134,7 +134,8 @@ class Normalisation:
 
 def expect(ours: Tensor, theirs: Tensor, what: str) -> None:
     """Raises RefusedError if something that is recomputed is not what the model has."""
-    off = float((ours - theirs).norm() / theirs.norm().clamp(min=1e-30))
+    theirs = theirs.detach()
+    off = float((ours.detach() - theirs).norm() / theirs.norm().clamp(min=1e-30))
     if not off <= TOLERANCE.get(theirs.dtype, 0.05):
         raise RefusedError(
             f"{what} is not what is expected of a Transformer, by {off:.1e}: the model does something else there, "
