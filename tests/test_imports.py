@@ -24,7 +24,7 @@ LAYERS = (
     {"tables"},
     {"figures", "status", "heatmaps"},
     {"explain"},
-    {"report", "finetune"},
+    {"report", "finetune", "verify"},
     {"__main__"},
 )
 LEVELS = {part: level for level, parts in enumerate(LAYERS) for part in parts}

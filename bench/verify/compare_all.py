@@ -46,6 +46,9 @@ def _of_stem(stem: Stem, ferret: dict[str, Any], done: Callable[[int], None]) ->
         model = stem.build()
     except BenchError as e:
         return [Line(stem.name, "weights", "missed", note=str(e))]
+    if stem.input("images") is None and stem.input("input_ids") is None:
+        note = f"no {stem.name}.npz with the array images or input_ids can be read"
+        return [Line(stem.name, "inputs", "missed", note=note)]
     lines = [line for golden in stem.goldens for line in compare_maps(stem, golden, model, done)]
     if stem.scores:
         lines += compare_metrics(stem, model)
@@ -89,6 +92,6 @@ def _strangers(folder: Path, stems: list[Stem]) -> list[Line]:
 def _without_key(lines: list[Line]) -> list[Line]:
     """The methods of which no key is stored here."""
     asked = {word for line in lines for word in re.findall(r"\w+", f"{line.method} {line.settings}")}
-    kinds = [getattr(methods, name) for name in methods.__all__]
+    kinds = [getattr(methods, name, None) for name in methods.__all__]
     names = [k.__name__ for k in kinds if isinstance(k, type) and is_dataclass(k) and hasattr(k, "version")]
     return [Line("–", "–", "derived", name) for name in sorted(names) if name not in asked]

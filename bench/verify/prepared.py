@@ -1,9 +1,10 @@
-"""Settings of methods that come from the inputs of a golden: noise, coalitions, trees, and which tokens are players."""
+"""Settings of methods that come from the inputs of a golden: noise, coalitions, trees, and which tokens are players.
 
-from __future__ import annotations
+All functions take a :class:`bench.verify.subject.Subject`, a key, the samples and the names of the explained classes.
+"""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,13 +12,10 @@ from torch import Tensor
 from bench.verify.grammar import Asked
 from bench.verify.offered import offered
 
-if TYPE_CHECKING:
-    from bench.verify.subject import Subject
-
-Prepare = Callable[["Subject", Asked, slice, Sequence[str]], dict[str, Any]]
+Prepare = Callable[[Any, Asked, slice, Sequence[str]], dict[str, Any]]
 
 
-def smooth_grad(subject: Subject, asked: Asked, at: slice, names: Sequence[str]) -> dict[str, Any]:
+def smooth_grad(subject: Any, asked: Asked, at: slice, names: Sequence[str]) -> dict[str, Any]:
     """The noise: of images as torch draws it from a seed for all samples at once, of texts as it is stored."""
     if not subject.stem.is_vision:
         return {"noise": _stored_noise(subject, at)}
@@ -29,13 +27,13 @@ def smooth_grad(subject: Subject, asked: Asked, at: slice, names: Sequence[str])
     return {"noise": noise.unflatten(0, (-1, samples))[at]}
 
 
-def _stored_noise(subject: Subject, at: slice) -> Tensor:
+def _stored_noise(subject: Any, at: slice) -> Tensor:
     noise = [torch.from_numpy(subject.array(f"noise.sample{i}")).double() for i in range(len(subject))[at]]
     width = subject.inputs["input_ids"].shape[1]
     return torch.stack([torch.nn.functional.pad(n, (0, 0, 0, width - n.shape[1])) for n in noise])
 
 
-def integrated_gradients(subject: Subject, asked: Asked, at: slice, names: Sequence[str]) -> dict[str, Any]:
+def integrated_gradients(subject: Any, asked: Asked, at: slice, names: Sequence[str]) -> dict[str, Any]:
     """The token of the baseline, and those that are kept in it."""
     token = asked.values.get("_base", "zero")
     if token == "zero":
@@ -44,7 +42,7 @@ def integrated_gradients(subject: Subject, asked: Asked, at: slice, names: Seque
     return {"token_id": subject.setting(f"{token}_id"), "keep": tuple(keep)}
 
 
-def tokens(subject: Subject, asked: Asked, at: slice, names: Sequence[str]) -> dict[str, Any]:
+def tokens(subject: Any, asked: Asked, at: slice, names: Sequence[str]) -> dict[str, Any]:
     """Each token is a player; special ones are none where the fill would leave nothing of them."""
     groups = torch.arange(subject.inputs["input_ids"].shape[1]).expand_as(subject.inputs["input_ids"])
     fixed = subject.inputs["attention_mask"] == 0
@@ -53,12 +51,12 @@ def tokens(subject: Subject, asked: Asked, at: slice, names: Sequence[str]) -> d
     return {"players": _words(subject, groups.masked_fill(fixed, -1)[at])}
 
 
-def groups(subject: Subject, asked: Asked, at: slice, names: Sequence[str]) -> dict[str, Any]:
+def groups(subject: Any, asked: Asked, at: slice, names: Sequence[str]) -> dict[str, Any]:
     """Stored groups of neighbouring tokens are the players."""
     return {"players": _words(subject, group_of_tokens(subject, asked.values["_groups"])[at])}
 
 
-def group_of_tokens(subject: Subject, count: int) -> Tensor:
+def group_of_tokens(subject: Any, count: int) -> Tensor:
     """The stored group of each token, (samples, tokens); −1 for none."""
     of = torch.full_like(subject.inputs["input_ids"], -1)
     for row, spans in zip(of, subject.array(f"groups{count}"), strict=True):
@@ -67,12 +65,12 @@ def group_of_tokens(subject: Subject, count: int) -> Tensor:
     return of
 
 
-def _words(subject: Subject, labels: Tensor) -> Any:
+def _words(subject: Any, labels: Tensor) -> Any:
     ids = {name: subject.stem.settings.get(name) for name in ("mask_id", "pad_id")}
     return offered("Words")(labels, **ids)
 
 
-def kernel_shap(subject: Subject, asked: Asked, at: slice, names: Sequence[str]) -> dict[str, Any]:
+def kernel_shap(subject: Any, asked: Asked, at: slice, names: Sequence[str]) -> dict[str, Any]:
     """Stored coalitions, where the key is of drawn ones."""
     own = groups(subject, asked, at, names)
     if asked.settings.get("sampling") != "captum":
@@ -81,13 +79,13 @@ def kernel_shap(subject: Subject, asked: Asked, at: slice, names: Sequence[str])
     return own | {"coalitions": torch.from_numpy(stored)}
 
 
-def lime(subject: Subject, asked: Asked, at: slice, names: Sequence[str]) -> dict[str, Any]:
+def lime(subject: Any, asked: Asked, at: slice, names: Sequence[str]) -> dict[str, Any]:
     """Stored masks."""
     stored = torch.from_numpy(subject.array(f"masks.lime.sample{at.start}"))
     return groups(subject, asked, at, names) | {"coalitions": stored}
 
 
-def partition_shap(subject: Subject, asked: Asked, at: slice, names: Sequence[str]) -> dict[str, Any]:
+def partition_shap(subject: Any, asked: Asked, at: slice, names: Sequence[str]) -> dict[str, Any]:
     """A stored tree over the groups."""
     tree = torch.from_numpy(subject.array(f"tree.groups{asked.values['_groups']}"))
     return groups(subject, asked, at, names) | {"tree": tree}
