@@ -82,6 +82,12 @@ models: setup ## check the model families and write results/models.md
 speed: setup ## measure the speed, fail beyond the bounds (REFERENCE=checkout adds the reference; ARGS)
 	$(BIN)/python -m tests.speed $(if $(REFERENCE),--reference $(REFERENCE)) $(ARGS)
 
+gpu: ## check maps, deviations and speed on a GPU, without setup: PYTHON has torch, wheels/ and data/ the rest (ARGS)
+	$(PYTHON) -m tests.speed.gpu $(ARGS)
+
+precision: setup ## measure how far maps in float32 and in mixed precision are from float64 (ARGS='--data ROOT --images 96')
+	$(BIN)/python -m tests.speed.precision $(ARGS)
+
 profile: setup ## name the five most expensive operations (ARGS='--method LRP --batch 1')
 	$(BIN)/python -m tests.speed.profile $(ARGS)
 
@@ -113,4 +119,4 @@ clean: ## remove .venv, generated data and per-sample rows; tables stay
 	rm -rf .venv data/embedded results/*/cells results/*/report outputs multirun wandb .pytest_cache .ruff_cache *.egg-info
 
 .PHONY: help setup tables table1 table2 figure4 ablation report run sweep $(SWEEPS) finetune-movies \
-	models speed profile train-embedded test test-slow test-cpus browser-test slurm-test lint clean
+	models speed gpu precision profile train-embedded test test-slow test-cpus browser-test slurm-test lint clean

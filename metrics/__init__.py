@@ -92,6 +92,9 @@ from metrics.perturbation import (
     auc,
     removed,
 )
+from metrics.planted import (
+    orders_planted_maps,
+)
 from metrics.plausibility import (
     PrecisionRecallF1,
     SpanCounts,
@@ -104,6 +107,10 @@ from metrics.plausibility import (
 )
 from metrics.ranking import (
     rank,
+)
+from metrics.rationales import (
+    SpanF1,
+    TauToLeaveOneOut,
 )
 from metrics.robustness import (
     completeness,
@@ -130,6 +137,9 @@ from metrics.segmentation import (
     pixel_accuracy,
     precision_at,
     segmentation_counts,
+)
+from metrics.sensitivity import (
+    class_sensitivity,
 )
 from metrics.shape import (
     effective_complexity,
@@ -190,9 +200,11 @@ __all__ = [
     "Road",
     "SegmentationCounts",
     "SpanCounts",
+    "SpanF1",
     "Statistic",
     "Sufficiency",
     "SymmetricRelevanceGain",
+    "TauToLeaveOneOut",
     "TokenCounts",
     "TokenF1",
     "accuracy_curve",
@@ -206,6 +218,7 @@ __all__ = [
     "bin_counts",
     "bootstrap",
     "box_mask",
+    "class_sensitivity",
     "completeness",
     "comprehensiveness",
     "decision_flip",
@@ -239,6 +252,7 @@ __all__ = [
     "minmax",
     "miou",
     "normalised_aopc",
+    "orders_planted_maps",
     "paired_p_value",
     "pearson",
     "pixel_accuracy",

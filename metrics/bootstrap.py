@@ -1,7 +1,6 @@
-"""How sure a number is: intervals and paired tests by resampling the samples of a data set.
+"""How sure a number is: intervals by resampling the samples of a data set.
 
-Efron & Tibshirani, An Introduction to the Bootstrap, 1993 (percentile interval, chapter 13); Holm, A Simple
-Sequentially Rejective Multiple Test Procedure, Scandinavian Journal of Statistics 6 (1979).
+Efron & Tibshirani, An Introduction to the Bootstrap, 1993 (percentile interval, chapter 13).
 """
 
 import hashlib
@@ -154,35 +153,3 @@ def interval(resampled: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np
 def _defined(values: np.ndarray) -> np.ndarray:
     known = values[~np.isnan(values)]
     return known if len(known) else values
-
-
-def paired_p_value(resampled: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Two-sided p-values of the hypothesis that two statistics, resampled together, are equal.
-
-    Twice the smaller share of resamples on which either is not above the other; never 0, as the samples
-    themselves count as one resample. Values within 1e-9 of their size are equal: otherwise the order in which
-    a processor adds would decide between resamples that tie. NaN among the values makes it 1.
-
-    Args:
-        resampled: (resamples,).
-        other: one statistic (resamples,) or several (…, resamples).
-
-    Returns:
-        One p-value (), or one for each of the others (…).
-    """
-    resampled, other = np.asarray(resampled), np.asarray(other)
-    tie = TIE * np.maximum(np.abs(resampled).max(), np.abs(other).max(axis=-1, keepdims=True))
-    above = np.count_nonzero(resampled - other > tie, axis=-1)
-    below = np.count_nonzero(other - resampled > tie, axis=-1)
-    rarer = len(resampled) - np.maximum(above, below)
-    return np.minimum(1.0, 2 * (1 + rarer) / (1 + len(resampled)))
-
-
-def holm(p_values: ArrayLike) -> np.ndarray:
-    """p-values corrected for their number, in the same order, by Holm's step-down procedure."""
-    p_values = np.asarray(p_values, dtype=np.float64)
-    order = np.argsort(p_values)
-    factors = np.arange(len(p_values), 0, -1)
-    corrected = np.empty_like(p_values)
-    corrected[order] = np.minimum(1, np.maximum.accumulate(factors * p_values[order]))
-    return corrected

@@ -14,7 +14,7 @@ from bench.figures.panels import with_bands
 from bench.figures.style import Panel
 from bench.report.html import Grid
 from bench.report.shown import Shown, kept_maps
-from bench.runner.records import WARNINGS, warnings
+from bench.runner.records import FIGURES, warnings
 from bench.store.cells import Result
 from bench.store.identity import ANY
 from bench.tables.format import Column, Entry, readable
@@ -178,7 +178,7 @@ def described(part: Part, belongs: Callable[[Scored], bool] = lambda one: True) 
 def _described(result: Result, name: str, one: Scored | None, part: Part) -> Described:
     record, identity, measured = result.record, result.identity, part.measured
     skipped, phases = record.get("skipped") or [], record.get("seconds_per_sample") or {}
-    sanity, facts = record.get("sanity", {}), {}
+    checks, facts = record.get("checks", {}), {}
     if one is not None:
         own = measured[(measured["method"] == one.label) & (measured["explained"] == one.explained)]
         values = [f"{r.metric}{f'@{r.k}' if r.k else ''} {r.value:.4g}" for r in own.itertuples(index=False)]
@@ -191,8 +191,7 @@ def _described(result: Result, name: str, one: Scored | None, part: Part) -> Des
         [f"per sample: {', '.join(f'{phase} {s:.3g} s' for phase, s in phases.items())}"] if phases else []
     )
     peak = record.get("peak_memory_bytes")
-    looked = [f"{WARNINGS[key][1]}: {sanity[key]:.2g}" for key in WARNINGS if key in sanity]
-    looked += [] if sanity.get("thorough") else ["maps were not looked at (sanity=true does)"]
+    checked = [f"{text}: {_figure(checks[key])}" for key, (_, text) in FIGURES.items() if key in checks]
     facts |= {
         "samples": f"{record['samples']}" + (f", {len(skipped)} more skipped" if skipped else ""),
         "protocol": protocol_label(part.config),
@@ -206,9 +205,13 @@ def _described(result: Result, name: str, one: Scored | None, part: Part) -> Des
         "time": "; ".join(times) or NOT_RECORDED,
         "peak memory": NOT_RECORDED if peak is None else f"{peak / 2**20:.0f} MiB",
         "versions": in_words(record.get("versions", {})) or NOT_RECORDED,
-        "sanity": "; ".join(looked),
+        "checks": "; ".join(checked) or "none: no method made these rows",
         "file": f"{record['kind']}/{result.path.name}",
     }
     anchor = f"cell-{record['kind']}-{result.path.stem}"
     shown = json.dumps(record["config"], indent=1, default=str)
-    return Described(name, anchor, facts, warnings(sanity), shown)
+    return Described(name, anchor, facts, warnings(checks), shown)
+
+
+def _figure(found: float | str) -> str:
+    return found if isinstance(found, str) else f"{found:.2g}"

@@ -89,7 +89,7 @@ class Plan:
 
     def wanted(self) -> list[Wanted]:
         """The cells that are not finished as they are asked for: maps to keep, then measurements."""
-        missing = [(m, None, cell) for m, cell in self.measured if not self._is_finished(m, cell)]
+        missing = [(m, None, cell) for m, cell in self.measured if not self._is_finished(cell)]
         if self.config["keep"] == "none" or isinstance(self.method, Oracle):
             return missing
         if self.config["keep"] == "pixels":
@@ -99,17 +99,14 @@ class Plan:
             made |= {None for measurement, *_ in missing if measurement.needs_maps}
         # First, so that a run that is killed leaves no measurement finished whose maps are not.
         maps = [(None, v, cell) for v, cell in self.maps.items() if v in made]
-        return [entry for entry in maps if not self._is_finished(None, entry[2])] + missing
+        return [entry for entry in maps if not self._is_finished(entry[2])] + missing
 
-    def _is_finished(self, measurement: Measurement | None, cell: Cell) -> bool:
+    def _is_finished(self, cell: Cell) -> bool:
         # Beside what a restarted job began anew lies what it is to replace.
         outdated = self.config["rerun"] and (not is_restarted() or cell.work_folder.exists())
         if outdated or not cell.is_done():
             return False
-        record = cell.result().record
-        if self.config["sanity"] and _is_of_maps(measurement) and not _is_looked_at(record):
-            return False
-        return self.skipping or not record.get("skipped")
+        return self.skipping or not cell.result().record.get("skipped")
 
 
 def run(config: Mapping[str, Any]) -> dict[str, float] | None:
@@ -301,8 +298,6 @@ def _kept(plan: Plan, filled: Sequence[Filled]) -> dict[Variant | None, KeptMaps
         variant: KeptMaps(cell.result())
         for variant, cell in plan.maps.items()
         if cell.id.stem not in being_made and not plan.config["rerun"] and cell.is_done()
-        # All maps are to be looked at, which is done where they are made.
-        if not plan.config["sanity"] or variant is not None or _is_looked_at(cell.result().record)
     }
 
 
@@ -392,11 +387,6 @@ def _check_labelled(config: Mapping[str, Any], task: Task, dataset: Any) -> None
 def _alone(cell: Cell):
     """Exclusive lock for the short moments in which a cell is started or finished."""
     return claimed(cell.lock_file("whole"), wait=True)
-
-
-def _is_looked_at(record: Mapping[str, Any]) -> bool:
-    """Whether all maps of a cell were looked at (``sanity=true``) when they were made."""
-    return record.get("sanity", {}).get("thorough", True)
 
 
 def _is_shared(cell: Cell, config: Mapping[str, Any] | None) -> bool:

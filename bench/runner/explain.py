@@ -10,6 +10,7 @@ from torch import Tensor
 from bench.errors import BenchError
 from bench.models import Batch, Maps, Model
 from bench.models.base import Inputs
+from bench.runner.checks import Checks
 from bench.runner.foreign import ForeignMaps
 from bench.runner.resources import is_out_of_memory
 from bench.tasks import Oracle
@@ -57,7 +58,7 @@ def explain(
     target: Tensor,
     numbers: tuple[int, ...] | range,
     inputs: Inputs | None = None,
-    look: Callable | None = None,
+    checks: Checks | None = None,
 ) -> Maps:
     """Call a method on a batch, and check what it returns. Nothing else calls a method.
 
@@ -65,7 +66,7 @@ def explain(
         target: the classes to explain, numbered as by the data set, (batch,).
         numbers: the index of the logit of each of these classes.
         inputs: what to explain in the place of the batch's own inputs.
-        look: is shown the method, what it was called with and what it returned.
+        checks: begun with the first batch, and shown the method, what it was called with and what it returned.
 
     Raises:
         BenchError: if the method refuses, or naming the samples whose relevance is not finite.
@@ -83,6 +84,8 @@ def explain(
     logits = torch.tensor(list(numbers), device=target.device)[target]
     inputs, method = batch.inputs if inputs is None else inputs, with_players(method, model, batch)
     try:
+        if checks is not None:
+            checks.begin(method, model.forward, inputs, logits)
         relevance = method(model.forward, inputs, logits)
     except ValueError as e:
         if isinstance(e.__cause__, RuntimeError) and _is_not_of_the_model(e.__cause__):
@@ -105,8 +108,8 @@ def explain(
             f"method: {name} returned NaN or infinite relevance for {', '.join(bad)}; "
             "a map must be finite to be ranked"
         )
-    if look is not None:
-        look(method, model.forward, inputs, logits, relevance)
+    if checks is not None:
+        checks.look(method, model.forward, inputs, logits, relevance)
     return replace(model.maps(relevance, batch, target), word_score=getattr(method, "word_score", None))
 
 

@@ -27,7 +27,7 @@ OTHER_CONDITIONS = (
 PARTIAL = "**Partial**: not all cells are finished; the numbers are of the samples that all of them have."
 LEGEND = (
     "In brackets the 95 % interval over samples ({resamples:,} bootstrap resamples). **Bold**: the best; ≈: "
-    "not significantly different from the best at 5 % (paired bootstrap, Holm-corrected within the column). "
+    "not told apart from the best at 5 % (paired bootstrap of all pairs in the column at once, Romano–Wolf). "
     "{references}."
 )
 
@@ -220,7 +220,7 @@ def _notes(part: Part) -> list[str]:
     notes = []
     for one in part.selection.scored:
         texts = list(
-            dict.fromkeys(t for result in one.own for t in warnings(result.record.get("sanity", {})))
+            dict.fromkeys(t for result in one.own for t in warnings(result.record.get("checks", {})))
         )
         if texts:
             notes.append(f"**Warning** for {one.name} ({one.explained}): {'; '.join(texts)}.")

@@ -29,9 +29,11 @@ EPSILON = 1e-9
 DTYPE = "float64"
 """The type relevance is computed in by default.
 
-The rules divide by sums of terms of both signs, so rounding errors grow by about 1e6: in float32 the maps
-of transformer attribution on DeiT-Tiny are off by 14 % of their norm and those of LRP are noise. Batching
-changes rounding, so only in float64 does a batch give the maps that its samples give one by one.
+The rules divide by sums of terms of both signs, so an error of such a sum z grows by about 1e6: all in float32 the
+maps of single images are off by anything up to their norm. But z comes from the forward pass, and backward everything
+is proportional: ``mixed``, the forward pass in float64 and the rest in float32, is about as good at half the price, and
+what the benchmark's configuration chooses. ``make precision`` measures both (results/speed/precision.md). Batching
+changes rounding, so only with a float64 forward pass does a batch give the maps that its samples give one by one.
 """
 
 

@@ -233,6 +233,10 @@ class Tape:
         """
         if dtype is not None and dtype not in DTYPES:
             raise ValueError(f"dtype={dtype!r}: expected one of {', '.join(DTYPES)}")
+        if dtype in ("float64", "mixed") and "mps" in _devices(inputs):
+            raise RefusedError(
+                f"dtype={dtype}: this device (mps) has no float64; use the CPU, or accept rounding with dtype=float32"
+            )
         if isinstance(forward, nn.Module):
             check(forward)
         types, precise = DTYPES.get(dtype, (None, None)), dtype == "mixed"
@@ -458,6 +462,11 @@ def _no_fast_path():
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(enabled)
+
+
+def _devices(inputs: Inputs) -> set[str]:
+    tensors = inputs.values() if isinstance(inputs, Mapping) else [inputs]
+    return {t.device.type for t in tensors if isinstance(t, Tensor)}
 
 
 def _describe(forward: Forward) -> str:

@@ -48,7 +48,6 @@ VALUES = {
         "seed": ["-1", "0.5", "null", "random", "4294967296", "false"],
         "device": ["gpu", "cuda:77", "cpu:cpu", "null", "meta"],
         "rerun": ["1", "null", "maybe"],
-        "sanity": ["1", "null", "maybe"],
         "keep": ["1", "null", "everything", "true"],
         "task.metrics": ["null", "{}", "[negative_auc]"],
         "task.metrics.negative_auc": ["null", "5"],

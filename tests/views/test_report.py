@@ -432,10 +432,10 @@ def test_cost_is_that_of_the_map_from_the_record_of_the_map_where_it_is_kept(kee
 
 
 def test_a_cell_shows_what_was_found_and_skipped(keep):
-    more = {"sanity": {"thorough": True, "conservation_error": 0.5}, "skipped": ["x cannot be read"]}
+    more = {"checks": {"deviation": 0.5}, "skipped": ["x cannot be read"]}
     (cell,) = described(part_of(keep("lrp", segmentation(), record=more)))
     assert len(cell.warnings) == 1
-    assert "0.5" in cell.facts["sanity"]
+    assert "0.5" in cell.facts["checks"]
     assert cell.facts["samples"] == "40, 1 more skipped"
     assert re.match(r"pixel_accuracy [\d.]+; map [\d.]+; miou [\d.]+$", cell.facts["metrics"])
     assert json.loads(cell.config)["method"]["name"] == "lrp"
