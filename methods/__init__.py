@@ -9,6 +9,7 @@ target says ``class_specific = False``, so that one run serves every target. Eac
 rises when its maps change by more than rounding.
 """
 
+from methods.centre_gaussian import CentreGaussian
 from methods.gradcam import GradCAM
 from methods.lrp import LRP
 from methods.partial_lrp import PartialLRP
@@ -32,6 +33,7 @@ __all__ = [
     "LRP",
     "OLDER",
     "PROPOSED",
+    "CentreGaussian",
     "GradCAM",
     "NoAttentionError",
     "NoRuleError",

@@ -131,6 +131,9 @@ from metrics.segmentation import (
     precision_at,
     segmentation_counts,
 )
+from metrics.sensitivity import (
+    class_sensitivity,
+)
 from metrics.shape import (
     effective_complexity,
     entropy,
@@ -206,6 +209,7 @@ __all__ = [
     "bin_counts",
     "bootstrap",
     "box_mask",
+    "class_sensitivity",
     "completeness",
     "comprehensiveness",
     "decision_flip",

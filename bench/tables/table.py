@@ -325,14 +325,21 @@ def _origins(others: pd.DataFrame, part: Part) -> list[str]:
 
 
 def _legend(measured: pd.DataFrame, facts: Catalogue) -> str:
-    kinds = {facts.method(base_name(label)).kind: label for label in measured["method"].unique()}
-    meanings = {
-        "floor": "*{}* is a seeded random map, the floor",
-        "ceiling": "*{}* the annotation itself as the map, the ceiling",
-    }
-    references = " and ".join(text.format(kinds[kind]) for kind, text in meanings.items() if kind in kinds)
+    found: dict[str, list[str]] = {}
+    for label in measured["method"].unique():
+        found.setdefault(facts.method(base_name(label)).kind, []).append(label)
+    references = [
+        f"*{label}* is a seeded random map, the floor"
+        if base_name(label) == "random"
+        else f"*{label}* ({facts.method(base_name(label)).title}) is a floor"
+        for label in found.get("floor", ())
+    ]
+    references += [
+        f"*{label}* the annotation itself as the map, the ceiling" for label in found.get("ceiling", ())
+    ]
     return LEGEND.format(
-        resamples=RESAMPLES, references=references or "There is no random map in it yet (method=random)"
+        resamples=RESAMPLES,
+        references=" and ".join(references) or "There is no random map in it yet (method=random)",
     )
 
 

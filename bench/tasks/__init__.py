@@ -1,6 +1,8 @@
 """What maps are measured by: measurements make columns of them, and a task bundles metrics of these columns."""
 
 from bench.tasks.base import AnotherClass, Explanations, Measurement, Oracle, Task, Variant
+from bench.tasks.class_sensitivity import ClassSensitivity
+from bench.tasks.localisation import Localisation
 from bench.tasks.masking import Masking
 from bench.tasks.overlap import MaskOverlap
 from bench.tasks.predictions import Predictions
@@ -11,7 +13,9 @@ from bench.tasks.similarity import ClassComparison
 __all__ = [
     "AnotherClass",
     "ClassComparison",
+    "ClassSensitivity",
     "Explanations",
+    "Localisation",
     "MaskOverlap",
     "Masking",
     "Measurement",
