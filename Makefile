@@ -56,6 +56,9 @@ localisation: setup ## does the relevance lie on the annotated object? pointing 
 	$(RUN) experiment=localisation $(CHOICE)
 	$(BIN)/python -m bench.tables table=localisation $(CHOICE)
 
+plausibility: setup ## texts: token F1, AUPRC and IOU F1 against rationales, and tau to leave-one-out
+	$(call scored,plausibility)
+
 # Cells, figure and table of a task whose experiment has its name.
 define scored
 $(RUN) experiment=$(1) $(CHOICE)

@@ -92,6 +92,9 @@ from metrics.perturbation import (
     auc,
     removed,
 )
+from metrics.planted import (
+    orders_planted_maps,
+)
 from metrics.plausibility import (
     PrecisionRecallF1,
     SpanCounts,
@@ -104,6 +107,10 @@ from metrics.plausibility import (
 )
 from metrics.ranking import (
     rank,
+)
+from metrics.rationales import (
+    SpanF1,
+    TauToLeaveOneOut,
 )
 from metrics.robustness import (
     completeness,
@@ -193,9 +200,11 @@ __all__ = [
     "Road",
     "SegmentationCounts",
     "SpanCounts",
+    "SpanF1",
     "Statistic",
     "Sufficiency",
     "SymmetricRelevanceGain",
+    "TauToLeaveOneOut",
     "TokenCounts",
     "TokenF1",
     "accuracy_curve",
@@ -243,6 +252,7 @@ __all__ = [
     "minmax",
     "miou",
     "normalised_aopc",
+    "orders_planted_maps",
     "paired_p_value",
     "pearson",
     "pixel_accuracy",

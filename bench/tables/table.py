@@ -13,6 +13,7 @@ from bench.errors import BenchError
 from bench.runner.records import warnings
 from bench.store.files import replace_file, writing
 from bench.tables.format import Column, columns_of, latex, shown
+from bench.tables.planted import failing
 from bench.tables.published import PROTOCOL, SOURCES, published
 from bench.tables.select import Selection, is_standard, select
 from bench.tables.statistics import RESAMPLES, numbers, protocol_label, protocol_of
@@ -231,6 +232,11 @@ def _notes(part: Part) -> list[str]:
         if skipped:
             notes.append(f"Skipped, because they could not be read, {len(skipped)}: {'; '.join(skipped)}.")
     notes += _incomplete(part)
+    if titles := failing(part.selection):
+        notes.append(
+            "**Does not order planted maps** (oracle, random, reversed oracle, each beyond the 95 % interval of the "
+            f"difference): {', '.join(titles)}."
+        )
     if (different := _different_versions(part)) is not None:
         notes.append(different)
     return notes
