@@ -52,6 +52,13 @@ faithfulness: setup ## what the model says while patches (and words of texts) ar
 	$(call scored,faithfulness)
 	$(call scored,faithfulness_texts)
 
+localisation: setup ## does the relevance lie on the annotated object? pointing game, energy, rank accuracy, ROC AUC
+	$(RUN) experiment=localisation $(CHOICE)
+	$(BIN)/python -m bench.tables table=localisation $(CHOICE)
+
+plausibility: setup ## texts: token F1, AUPRC and IOU F1 against rationales, and tau to leave-one-out
+	$(call scored,plausibility)
+
 # Cells, figure and table of a task whose experiment has its name.
 define scored
 $(RUN) experiment=$(1) $(CHOICE)

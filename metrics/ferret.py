@@ -41,7 +41,7 @@ def positive_bins(scores: Tensor, shares: tuple[float, ...] = SHARES) -> Tensor:
         chosen = (ranks < count) & (scores > 0)
         if chosen.any() and not (bins and bins[-1].equal(chosen)):
             bins.append(chosen)
-    return torch.stack(bins) if bins else torch.zeros(0, len(scores), dtype=torch.bool)
+    return torch.stack(bins) if bins else torch.zeros(0, len(scores), dtype=torch.bool, device=scores.device)
 
 
 def ferret_aopc(scores: Tensor, clean: float, probability: Callable[[Tensor], Tensor]) -> FerretScores:

@@ -59,7 +59,9 @@ class RemovalCurves:
                 f"{key}.steps={self.steps}: expected fractions that start at 0 and rise to at most 1"
             )
         if not is_rising(self.bins) or not all(0 < b < 1 for b in self.bins):
-            raise BenchError(f"{key}.bins={self.bins}: expected rising fractions above 0 and below 1, or none")
+            raise BenchError(
+                f"{key}.bins={self.bins}: expected rising fractions above 0 and below 1, or none"
+            )
         for name, known in (
             ("rounding", ("floor", "ceil")),
             ("order", ("signed", "magnitude")),

@@ -105,6 +105,15 @@ class Removal:
         values, valid = word_scores(maps.values.double(), self._units(batch.words), self.word_score)
         return Scores(values, valid)
 
+    def sizes(self, explanations: Explanations) -> Tensor:
+        """How many units each sample has, (batch,), which needs no map."""
+        batch = explanations.batch
+        if self.modality == "text":
+            units = self._units(batch.words)
+            return (units.amax(dim=1) + 1).clamp(min=0)
+        height, width = explanations.model.grid if self.unit == "patch" else batch.inputs.shape[-2:]
+        return torch.full((len(batch.samples),), height * width, device=batch.inputs.device)
+
     def masked(self, explanations: Explanations) -> Masked:
         """What gives the logits of the batch's samples without some units, of the data set's classes in their order."""
         run = self._run(explanations)
