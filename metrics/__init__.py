@@ -11,13 +11,12 @@ from metrics.agreement import (
 from metrics.bootstrap import (
     Statistic,
     bootstrap,
-    holm,
     interval,
-    paired_p_value,
 )
 from metrics.bounds import (
     aopc_bounds,
 )
+from metrics.comparisons import Comparisons, compare
 from metrics.curves import (
     aopc,
     area,
@@ -178,6 +177,7 @@ __all__ = [
     "ClassSimilarity",
     "ColumnMean",
     "Columns",
+    "Comparisons",
     "Comprehensiveness",
     "Curve",
     "DecisionFlip",
@@ -219,6 +219,7 @@ __all__ = [
     "bootstrap",
     "box_mask",
     "class_sensitivity",
+    "compare",
     "completeness",
     "comprehensiveness",
     "decision_flip",
@@ -235,7 +236,6 @@ __all__ = [
     "gini",
     "group_salience",
     "histogram_entropy",
-    "holm",
     "infidelity",
     "inpaint",
     "interval",
@@ -253,7 +253,6 @@ __all__ = [
     "miou",
     "normalised_aopc",
     "orders_planted_maps",
-    "paired_p_value",
     "pearson",
     "pixel_accuracy",
     "pixels_of",

@@ -9,14 +9,11 @@ TOLERANCES = (
     # What is 0 to rounding has an absolute tolerance: see Entry.absolute.
     ("input_x_gradient.sum.sum*", 1e-9),
     ("delta.integrated_gradients*", 1e-8),
-    # Stored as float32, which the two at the end may not undercut.
-    ("lrp.*", 1e-4),
-    ("*.pixels*", 1e-6),
-    ("*.image*", 1e-6),
     # The 2021 methods: stabilisers of 1e-9 in the reference leave 3e-5.
     ("transformer_attribution*", 1e-4),
     ("ablation.*", 1e-4),
     ("partial_lrp*", 1e-4),
+    ("lrp.*", 1e-4),
     ("gradcam*", 1e-4),
     ("raw_attention*", 1e-4),
     ("rollout*", 1e-4),
@@ -44,6 +41,9 @@ TOLERANCES = (
 
 DEFAULT = 1e-9
 
+STORED_AS_FLOAT32, FLOAT32 = ("*.pixels*", "*.image*"), 1e-6
+"""Keys stored in float32, and the least tolerance that they can have."""
+
 FLOAT32_TABLES = 1e-6
 """The least tolerance for models whose positions come from float32 tables in every version (rotary)."""
 
@@ -51,6 +51,8 @@ FLOAT32_TABLES = 1e-6
 def tolerance(key: str, float32_tables: bool = False) -> float:
     """The largest error that a key may have."""
     own = next((limit for pattern, limit in TOLERANCES if fnmatchcase(key, pattern)), DEFAULT)
+    if any(fnmatchcase(key, pattern) for pattern in STORED_AS_FLOAT32):
+        own = max(own, FLOAT32)
     return max(own, FLOAT32_TABLES) if float32_tables else own
 
 

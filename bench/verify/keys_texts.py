@@ -112,7 +112,7 @@ KEYS = [
     Entry("derived.attention_x_gradient.last", "GAE", {"last_block_only": True}),
     Entry("derived.attention_x_gradient.last.signed", "GAE", {"last_block_only": True, "signed": True}),
     Entry("attcat.special_visible", "AttCAT"),
-    Entry("attcat.special_masked", "AttCAT", hidden_specials=True),
+    Entry("attcat.special_masked", "AttCAT", {"queries": "all"}, alone=True, hidden_specials=True),
     Entry("globenc", "GlobEnc"),
     Entry("globenc.norms.block{_block:int}.sample{_sample:int}", "GlobEnc", view="matrices"),
     Entry("alti", "ALTI"),

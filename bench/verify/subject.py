@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.errors import BenchError
@@ -163,8 +164,21 @@ class Subject:
         common = {"prefix_tokens": self.grid.prefix} if self.stem.is_vision else {}
         method, inputs = make(asked.entry.method, settings, common), self.part(at)
         if asked.entry.hidden_specials:
-            inputs = inputs | {"attention_mask": inputs["attention_mask"].masked_fill(self.specials[at], 0)}
-        return method(self.forward, inputs, None if target is None else target[at]).detach()
+            inputs = self._without_specials(at)
+        maps = method(self.forward, inputs, None if target is None else target[at]).detach()
+        return F.pad(maps, (0, self.width - maps.shape[-1])) if asked.entry.hidden_specials else maps
+
+    def _without_specials(self, at: slice) -> dict[str, Tensor]:
+        """One text, without padding, whose special tokens are out of the attention mask."""
+        length = int(self.lengths[at])
+        inputs = {name: t[:, :length] for name, t in self.part(at).items()}
+        hidden = inputs["attention_mask"].masked_fill(self.specials[at, :length], 0)
+        return inputs | {"attention_mask": hidden}
+
+    @property
+    def width(self) -> int:
+        """Tokens of the longest text, with the padding of the others."""
+        return self.inputs["input_ids"].shape[1]
 
     @cached_property
     def specials(self) -> Tensor:
