@@ -17,14 +17,15 @@ LAYERS = (
     {"_torchvision_guard", "errors"},
     {"catalogue", "cli", "hub"},
     {"config", "store.files"},
-    {"data", "embedded"},
+    {"data"},
+    {"embedded"},
     {"models"},
     {"tasks", "store"},
     {"runner"},
     {"tables"},
     {"figures", "status", "heatmaps"},
     {"explain"},
-    {"report", "finetune"},
+    {"report", "finetune", "verify"},
     {"__main__"},
 )
 LEVELS = {part: level for level, parts in enumerate(LAYERS) for part in parts}

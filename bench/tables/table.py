@@ -13,6 +13,7 @@ from bench.errors import BenchError
 from bench.runner.records import warnings
 from bench.store.files import replace_file, writing
 from bench.tables.format import Column, columns_of, latex, shown
+from bench.tables.planted import failing
 from bench.tables.published import PROTOCOL, SOURCES, published
 from bench.tables.select import Selection, is_standard, select
 from bench.tables.statistics import RESAMPLES, numbers, protocol_label, protocol_of
@@ -231,6 +232,11 @@ def _notes(part: Part) -> list[str]:
         if skipped:
             notes.append(f"Skipped, because they could not be read, {len(skipped)}: {'; '.join(skipped)}.")
     notes += _incomplete(part)
+    if titles := failing(part.selection):
+        notes.append(
+            "**Does not order planted maps** (oracle, random, reversed oracle, each beyond the 95 % interval of the "
+            f"difference): {', '.join(titles)}."
+        )
     if (different := _different_versions(part)) is not None:
         notes.append(different)
     return notes
@@ -325,14 +331,21 @@ def _origins(others: pd.DataFrame, part: Part) -> list[str]:
 
 
 def _legend(measured: pd.DataFrame, facts: Catalogue) -> str:
-    kinds = {facts.method(base_name(label)).kind: label for label in measured["method"].unique()}
-    meanings = {
-        "floor": "*{}* is a seeded random map, the floor",
-        "ceiling": "*{}* the annotation itself as the map, the ceiling",
-    }
-    references = " and ".join(text.format(kinds[kind]) for kind, text in meanings.items() if kind in kinds)
+    found: dict[str, list[str]] = {}
+    for label in measured["method"].unique():
+        found.setdefault(facts.method(base_name(label)).kind, []).append(label)
+    references = [
+        f"*{label}* is a seeded random map, the floor"
+        if base_name(label) == "random"
+        else f"*{label}* ({facts.method(base_name(label)).title}) is a floor"
+        for label in found.get("floor", ())
+    ]
+    references += [
+        f"*{label}* the annotation itself as the map, the ceiling" for label in found.get("ceiling", ())
+    ]
     return LEGEND.format(
-        resamples=RESAMPLES, references=references or "There is no random map in it yet (method=random)"
+        resamples=RESAMPLES,
+        references=" and ".join(references) or "There is no random map in it yet (method=random)",
     )
 
 
