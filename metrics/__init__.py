@@ -54,6 +54,7 @@ from metrics.fills import (
     inpaint,
     rise_blur,
 )
+from metrics.intervals import intervals, wilson
 from metrics.localisation import (
     box_mask,
     mask_share,
@@ -239,6 +240,7 @@ __all__ = [
     "infidelity",
     "inpaint",
     "interval",
+    "intervals",
     "kendall",
     "leave_one_out",
     "log_odds",
@@ -291,4 +293,5 @@ __all__ = [
     "unit_counts",
     "unit_ranks",
     "upsample",
+    "wilson",
 ]

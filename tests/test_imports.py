@@ -14,16 +14,17 @@ PACKAGES = ("bench", "methods", "metrics")
 ALLOWED = {"methods": {"methods", "torch", "numpy", "sklearn"}, "metrics": {"metrics", "torch", "numpy"}}
 # Each part of bench imports those of the groups before its own, and nothing of the others in its group.
 LAYERS = (
-    {"_torchvision_guard", "errors"},
-    {"catalogue", "cli", "hub"},
-    {"config", "store.files"},
-    {"data"},
+    {"_own_packages", "_torchvision_guard", "errors", "terminal"},
+    {"catalogue", "cli", "hub", "titles"},
+    {"suggestions"},
+    {"config", "store.files", "usage", "command"},
+    {"data", "listing"},
     {"embedded"},
-    {"models"},
+    {"models", "completion"},
     {"tasks", "store"},
     {"runner"},
     {"tables"},
-    {"figures", "status", "heatmaps"},
+    {"figures", "status", "heatmaps", "quick", "compare", "check"},
     {"explain"},
     {"report", "finetune", "verify"},
     {"__main__"},

@@ -84,17 +84,6 @@ class TextModel:
 
     forward = __call__
 
-    @property
-    def pad_id(self) -> int | None:
-        """The id of the padding token that tokenizer and model agree on; None if there is none."""
-        own, models = self.tokenizer.pad_token_id, self.module.config.pad_token_id
-        return own if own is not None and own == models else None
-
-    @property
-    def mask_id(self) -> int | None:
-        """The id of the token that stands for a hidden one; None if the tokenizer has none."""
-        return self.tokenizer.mask_token_id
-
     def to(self, device: torch.device) -> "TextModel":
         """Move the weights; returns the model."""
         self.module.to(device)

@@ -219,7 +219,7 @@ def fill(
     reused = kept[None].result.record.get("checks", {}) if None in kept else {}
     saving = Saving(config, filled, model, meter, batch_size, checks, reused)
     with (
-        progress(str(filled[-1].cell), len(left), "sample") as advance,
+        progress(str(filled[-1].cell), len(left), "sample", config["save_every"]) as advance,
         ended_by_signals(),
         readers_may_die(),
     ):
