@@ -60,7 +60,10 @@ def look(method: str, facts: Catalogue, others: Iterable[str] = ()) -> dict[str,
         others: the labels beside it; those that are not known share out the looks that are left.
     """
     if (kind := facts.method(base_name(method)).kind) in LINES:
-        return {"color": "#7A7A7A", "linestyle": LINES[kind], "marker": ""}
+        alike = [name for name in facts.names("method") if facts.method(name).kind == kind]
+        alike.sort(key=lambda name: (facts.method(name).order, name))
+        place = alike.index(base_name(method)) if base_name(method) in alike else len(alike)
+        return {"color": "#7A7A7A", "linestyle": LINES[kind], "marker": ("", *MARKERS)[place % len(MARKERS)]}
     if method == STAR:
         return {"color": FOREGROUND, "linestyle": "-", "marker": "*"}
     family = family_of(method, facts)
