@@ -32,11 +32,12 @@ from bench.models.preprocessing import ImageSettings
 from bench.tasks import Masking, MaskOverlap, RationaleOverlap
 from metrics import Metric, Statistic
 
-TASKS = ("perturbation", "segmentation", "token_f1")
+OF_THE_PAPER = ("perturbation", "segmentation", "token_f1")
+TASKS = (*OF_THE_PAPER, "faithfulness", "faithfulness_texts", "localisation", "plausibility")
 METHODS = ("gradcam", "lrp", "partial_lrp", "raw_attention", "rollout", "transformer_attribution")
 ALL_BLOCKS = ("transformer_attribution_all_blocks", "rollout_all_blocks")
 ABLATIONS = ("without_gradient", "last_block_only", "second_block_only")
-REFERENCES = ("random", "oracle")
+REFERENCES = ("random", "centre", "oracle", "reversed_oracle")
 
 composed = cache(lambda *arguments: configuration(arguments))  # putting the files together takes longest
 
