@@ -34,6 +34,8 @@ class Gradient:
         reduce: over the channels or the hidden dimension: ``sum``, signed; ``l1``; ``l2``; ``mean_abs``, the
             mean of magnitudes.
         entry: for texts: ``word``, ``sum`` or ``embeddings`` (see :meth:`methods.relevance.Tape.entry_at`).
+        dtype: in which everything is computed (see :meth:`methods.relevance.Tape.record`); None leaves it to the
+            model.
 
     Raises:
         ValueError: for another choice.
@@ -43,6 +45,7 @@ class Gradient:
 
     reduce: Reduction = "sum"
     entry: Entry = "word"
+    dtype: str | None = None
 
     def __post_init__(self):
         check_choices(self)
@@ -58,7 +61,7 @@ class Gradient:
             (batch, height, width) for images, (batch, tokens) for texts; (batch, classes, ...) for several
             classes.
         """
-        tape = Tape.record(forward, inputs)
+        tape = Tape.record(forward, inputs, dtype=self.dtype)
         x = tape.entry_at(self.entry)
         return for_each_class(target, lambda t: reduced(tape.gradient(t, [x])[0], self.reduce))
 
@@ -73,6 +76,8 @@ class InputXGradient:
             the patches' embeddings; ``tokens_with_position``, what enters the first block.
         entry: where a text is read: ``word``, ``sum`` or ``embeddings``.
         prefix_tokens: how many leading tokens are no patches; used by ``patch_sums`` only.
+        dtype: in which everything is computed (see :meth:`methods.relevance.Tape.record`); None leaves it to the
+            model.
 
     Raises:
         ValueError: for another choice.
@@ -84,6 +89,7 @@ class InputXGradient:
     readout: Readout = "pixels"
     entry: Entry = "word"
     prefix_tokens: int = 1
+    dtype: str | None = None
 
     def __post_init__(self):
         check_choices(self)
@@ -98,7 +104,7 @@ class InputXGradient:
         Returns:
             (batch, height, width) for pixels, else (batch, tokens); (batch, classes, ...) for several classes.
         """
-        tape = Tape.record(forward, inputs)
+        tape = Tape.record(forward, inputs, dtype=self.dtype)
         x = point(tape, self.readout, self.entry)
 
         def explain(target: Tensor | None) -> Tensor:
