@@ -92,9 +92,10 @@ class Recorder(TorchFunctionMode):
         given = [inputs] if isinstance(inputs, Tensor) else list(inputs.values())
         self.batch = len(given[0])
         self.samples = Layouts()  # of more than one sample; all of a batch of one is that one's
-        self.found = AttentionFinder(self.batch, self.samples)
+        self.program = Program()
+        self.found = AttentionFinder(self.batch, self.samples, self.program)
         self._active, self._statistics = Marks(), Marks()  # from activations; 1/σ of normalisations
-        self._backward, self.program = backward, Program()
+        self._backward = backward
         self._nodes: set = set()  # the autograd nodes of everything seen computed
         self._foreign: set = set()  # those of what depends on no input
         self._leaves: list[Tensor] = []
@@ -237,6 +238,8 @@ class Recorder(TorchFunctionMode):
         self.program.add(ops.name_of(function), kind, function, args, kwargs, result)
         self._pair(result, self.mode.precise)
         self.mode.precise = None
+        if self._is_precise:
+            self._precise.forget(self.program.alone_holds)
         return result
 
     def _native(self, name: str, function: Callable, args: tuple, kwargs: dict):
@@ -276,18 +279,14 @@ class Recorder(TorchFunctionMode):
         elif _is_floating(result) and result.shape == exact.shape:
             self._precise[result] = exact
 
-    def _constants_as_points(self, args: tuple) -> tuple:
+    def _constants_as_points(self, value):
         """Let constants that are put beside what depends on the input tell what relevance they get."""
-
-        def point(value):
-            if isinstance(value, (tuple, list)):
-                return type(value)(map(point, value))
-            if not _is_floating(value) or value.requires_grad:
-                return value
-            self.entries.beside.append(value.detach().requires_grad_())
-            return self.entries.beside[-1]
-
-        return tuple(map(point, args))
+        if isinstance(value, (tuple, list)):
+            return type(value)(map(self._constants_as_points, value))
+        if not _is_floating(value) or value.requires_grad:
+            return value
+        self.entries.beside.append(value.detach().requires_grad_())
+        return self.entries.beside[-1]
 
     def _round(self, result: Tensor, function: Callable, args: tuple) -> None:
         """Give what became of pixels the values that it has in their own type: no network has begun yet."""
