@@ -13,7 +13,7 @@ from bench.catalogue import Catalogue
 from bench.config import DESCRIPTION, build
 from methods import Patches, Words, verify
 from methods.relevance import PROPOSED, Tape
-from tests.families.family import END, VOCABULARY, Example, Family
+from tests.families.family import END, PATCH, VOCABULARY, Example, Family
 
 CHECKS = ("logits", "alone", "gradient", "conserved")  # of methods.verify, those whose figure is an error
 VARIANTS, MIXED, DROPPED = "variants", "mixed", "dropped"
@@ -193,15 +193,30 @@ def told(method: Callable, example: Example) -> Callable:
     These are how many tokens the model has before its patches, if that is known, and which parts of an input are
     removed together: of images 16 squares, of texts each token but the last, which ends it.
     """
+    if _has(method, "prefix_tokens"):
+        tokens = _prefix_tokens(example)
+        return method if tokens is None else replace(method, prefix_tokens=tokens)
+    return replace(method, players=_players(example)) if _has(method, "players") else method
+
+
+def _prefix_tokens(example: Example) -> int | None:
+    """How many tokens stand before the patches: what timm's model says, else what is left of all; None: unknown."""
     tokens = getattr(example.module, "num_prefix_tokens", None)
-    if _has(method, "prefix_tokens") and isinstance(tokens, int):
-        method = replace(method, prefix_tokens=tokens)
-    return replace(method, players=_players(example.inputs)) if _has(method, "players") else method
+    if isinstance(tokens, int) or not isinstance(example.inputs, Tensor):
+        return tokens
+    try:
+        tape = Tape.record(example.forward, example.inputs, backward=False)
+    except ValueError:  # the method will say so
+        return None
+    height, width = example.inputs.shape[-2:]
+    left = tape.attentions[0].shape[-1] - (height // PATCH) * (width // PATCH)
+    return left if left >= 0 else None
 
 
-def _players(inputs: Tensor | Mapping[str, Tensor]) -> Patches | Words:
+def _players(example: Example) -> Patches | Words:
+    inputs = example.inputs
     if isinstance(inputs, Tensor):
-        return Patches((4, 4))  # divides all images of the families
+        return Patches((4, 4), _prefix_tokens(example) or 0)  # divides all images of the families
     ids, mask = inputs["input_ids"], inputs["attention_mask"]
     removed = (mask == 1) & (ids != END)
     groups = torch.where(removed, torch.arange(ids.shape[1]), -1)
