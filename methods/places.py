@@ -19,10 +19,10 @@ _CHOICES = {"reduce": get_args(Reduction), "readout": get_args(Readout), "entry"
 
 
 def check_choices(method: object) -> None:
-    """Raises ValueError if a method's ``reduce``, ``readout`` or ``entry`` is none that there is."""
+    """Raises ValueError if a method's ``reduce``, ``readout`` or ``entry`` is none that there is, nor its default."""
     for name, choices in _CHOICES.items():
         value = getattr(method, name, choices[0])
-        if value not in choices:
+        if value not in choices and value is not getattr(type(method), name):
             raise ValueError(f"{name}={value!r}: expected one of {', '.join(choices)}")
 
 
@@ -41,6 +41,33 @@ def reduced(values: Tensor, how: Reduction = "sum", dim: int | None = None) -> T
         return values.norm(dim=dim)
     magnitudes = values.abs()
     return magnitudes.sum(dim) if how == "l1" else magnitudes.mean(dim)
+
+
+def gradient_map(gradient: Tensor, how: Reduction | None, dim: int) -> Tensor:
+    """A gradient reduced over the channels of pixels, or the hidden dimension of tokens.
+
+    Args:
+        gradient: of pixels, (..., channels, height, width), or of tokens, (..., tokens, hidden).
+        how: None for ``sum`` of pixels and ``l2`` of tokens.
+        dim: of the channels, −3, or the hidden dimension, −1.
+
+    Raises:
+        RefusedError: for the sum over the hidden dimension where that is 0 but for rounding: where every path to
+            the logits leads through a normalisation that takes the mean off.
+    """
+    if how is None:
+        how = "sum" if dim == -3 else "l2"
+    maps = reduced(gradient, how, dim)
+    if how == "sum" and dim == -1:
+        sizes = gradient.abs().sum(dim)
+        rounding = min(1e3 * torch.finfo(maps.dtype).eps, 1e-3)
+        nothing = (maps.abs() <= rounding * sizes).all()
+        if nothing and bool((sizes > 0).any()):
+            raise RefusedError(
+                "reduce=sum: the gradient of a token sums to 0 over the hidden dimension, as this model's "
+                "normalisations take the mean off: what is left is rounding; choose reduce=l2"
+            )
+    return maps
 
 
 def is_image(inputs: Inputs) -> bool:
@@ -166,9 +193,15 @@ class Place:
     def _record(self, inputs: Inputs, words: Tensor | None = None) -> Tape:
         return Tape.record(self._forward, inputs, dtype=self._dtype, words=words)
 
-    def maps(self, values: Tensor, how: Reduction) -> Tensor:
-        """Values (batch, classes, ...) reduced, without the dimension of classes if there is one for each sample."""
-        maps = reduced(values, how, -3 if self.x.ndim == 4 else -1)
+    def maps(self, values: Tensor, how: Reduction | None, is_gradient: bool = False) -> Tensor:
+        """Values (batch, classes, ...) reduced, without the dimension of classes if there is one for each sample.
+
+        Args:
+            how: None for ``sum``.
+            is_gradient: whether they are reduced as by :func:`gradient_map`, and None is its default.
+        """
+        dim = -3 if self.x.ndim == 4 else -1
+        maps = gradient_map(values, how, dim) if is_gradient else reduced(values, how or "sum", dim)
         return maps[:, 0] if self._is_single else maps
 
     def spread(self) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 
 from methods import (
     AGCAM,
+    ALTI,
     GAE,
     IIA,
     LRP,
@@ -236,7 +237,7 @@ def test_patches_that_do_not_tile_the_image_are_refused(vit):
         ViTCX(prefix_tokens=2)(vit, IMAGES)
 
 
-@pytest.mark.parametrize("method", [LeGrad(), AGCAM(), TokenTM()], ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize("method", [LeGrad(), AGCAM(), TokenTM(), ALTI()], ids=lambda m: type(m).__name__)
 def test_attention_pooling_is_refused_by_what_reads_rows_of_tokens(method):
     with pytest.raises(RefusedError, match="pools the tokens"):
         method(make_vit(depth=2, class_token=False, global_pool="map").double(), IMAGES)
