@@ -204,7 +204,9 @@ def fill(
                 classes = predictions()
                 with meter.phase("explain"):
                     maps[variant] = seeded(explainer.maps, batch, classes, variant)
-            explanations = Explanations(model, batch, numbers, predictions, maps.pop(None, None), maps)
+            explanations = Explanations(
+                model, batch, numbers, predictions, maps.pop(None, None), maps, config["explained"]
+            )
             columns = [(one, seeded(_columns, one, explanations)) for one in lacking]
         for one, of_batch in columns:  # only now: the batch may be tried again, if memory runs out
             if of_batch is None:
@@ -217,7 +219,7 @@ def fill(
     reused = kept[None].result.record.get("checks", {}) if None in kept else {}
     saving = Saving(config, filled, model, meter, batch_size, checks, reused)
     with (
-        progress(str(filled[-1].cell), len(left), "sample") as advance,
+        progress(str(filled[-1].cell), len(left), "sample", config["save_every"]) as advance,
         ended_by_signals(),
         readers_may_die(),
     ):

@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from methods.relevance.rules import conv2d_input
+
 
 @dataclass(frozen=True)
 class Gradient:
@@ -145,7 +147,7 @@ class _Layer:
     def transposed(self, t: Tensor, weight: Tensor) -> Tensor:
         if self._is_linear:
             return t @ weight
-        return torch.nn.grad.conv2d_input(self._shape, weight, t, **self._geometry)
+        return conv2d_input(self._shape, weight, t, **self._geometry)
 
 
 def stop(g: Tensor, z: Tensor, *arguments, **_) -> tuple[None, ...]:

@@ -196,7 +196,16 @@ def pixels(
     geometry = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     terms = ((x, weight, 1), (low, weight.clamp(min=0), -1), (high, weight.clamp(max=0), -1))
     S = R / (sum(sign * F.conv2d(t, w, **geometry) for t, w, sign in terms) + EPSILON)
-    return (sum(sign * t * torch.nn.grad.conv2d_input(x.shape, w, S, **geometry) for t, w, sign in terms),)
+    return (sum(sign * t * conv2d_input(x.shape, w, S, **geometry) for t, w, sign in terms),)
+
+
+def conv2d_input(shape: torch.Size, weight: Tensor, S: Tensor, **geometry) -> Tensor:
+    """∂(S · conv(x, weight)) / ∂x for x of a shape and any padding, a word or numbers."""
+    if not isinstance(geometry.get("padding", 0), str):
+        return torch.nn.grad.conv2d_input(shape, weight, S, **geometry)
+    with torch.enable_grad():
+        leaf = S.new_zeros(shape).requires_grad_()
+        return torch.autograd.grad(F.conv2d(leaf, weight, **geometry), leaf, S)[0]
 
 
 # Kinds of operations whose rule may be that of a more general kind. An attention that is the second factor of the

@@ -339,6 +339,12 @@ def test_another_seed_is_another_draw(method, vit):
     assert not torch.allclose(maps[0], maps[2])
 
 
+def test_vit_cx_is_0_where_every_mask_is(vit):
+    maps = ViTCX(distance=2.0)(vit, IMAGES)  # one mask, which is 0 somewhere
+    assert maps.isfinite().all()
+    assert (maps.flatten(1) == 0).sum(dim=1).ge(1).all()
+
+
 def test_rise_by_a_loop_over_its_masks(vit):
     method, image = RISE(count=6, cells=4, probability=0.4, chunk=4), IMAGES[:1]
     masks = torch.cat(list(method.masks(32, 32)))
