@@ -26,7 +26,8 @@ setup: .venv/installed ## make .venv and install the project into it
 
 .venv/installed: pyproject.toml setup.py $(CONSTRAINTS)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet $(addprefix --constraint ,$(CONSTRAINTS)) --editable '.[dev]'
+	@echo "installing into .venv: minutes the first time, as PyTorch is large"
+	$(BIN)/python -m pip install --disable-pip-version-check $(addprefix --constraint ,$(CONSTRAINTS)) --editable '.[dev]'
 	@touch $@
 
 constraints: setup ## choose and pin the newest versions again: bench/constraints.txt
