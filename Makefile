@@ -60,6 +60,24 @@ ablation: setup ## what the parts of transformer attribution are worth, on SUITE
 	$(RUN) experiment=ablation_segmentation $(CHOICE)
 	$(BIN)/python -m bench.tables table=ablation $(CHOICE)
 
+faithfulness: setup ## what the model says while patches (and words of texts) are removed: SRG, AOPC, ERASER's
+	$(call scored,faithfulness)
+	$(call scored,faithfulness_texts)
+
+localisation: setup ## does the relevance lie on the annotated object? pointing game, energy, rank accuracy, ROC AUC
+	$(RUN) experiment=localisation $(CHOICE)
+	$(BIN)/python -m bench.tables table=localisation $(CHOICE)
+
+plausibility: setup ## texts: token F1, AUPRC and IOU F1 against rationales, and tau to leave-one-out
+	$(call scored,plausibility)
+
+# Cells, figure and table of a task whose experiment has its name.
+define scored
+$(RUN) experiment=$(1) $(CHOICE)
+$(BIN)/python -m bench.figures figure=$(1) $(CHOICE)
+$(BIN)/python -m bench.tables table=$(1) $(CHOICE)
+endef
+
 report: setup ## one page to look at, of the finished cells of SUITE: results/SUITE/report/index.html
 	$(BIN)/python -m bench.report $(CHOICE)
 
@@ -67,7 +85,7 @@ run: setup ## any cells: make run SUITE=... ARGS='task=segmentation method=lrp,r
 	$(RUN) $(CHOICE)
 
 # make -j submits all experiments to a cluster at once.
-sweep: setup ## all cells of SUITE's tables, no tables (EXPERIMENTS='table1 figure4', LAUNCHER=slurm, SHARDS=8)
+sweep: setup ## all cells of the paper's tables, no tables (EXPERIMENTS='table1 faithfulness', LAUNCHER=slurm, SHARDS=8)
 	$(MAKE) --keep-going --no-print-directory $(SWEEPS)
 
 SWEEPS = $(EXPERIMENTS:%=sweep-%)

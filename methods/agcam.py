@@ -22,7 +22,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from methods.common import Passes, blocks, for_each_class
+from methods.common import Passes, blocks, for_each_class, refuse_pooling
 from methods.relevance import AG_CAM, Forward, Inputs, Tape
 
 
@@ -40,8 +40,12 @@ class AGCAM:
         """Explain ``target`` (batch,), or the predicted class if None; returns (batch, tokens).
 
         A ``target`` of (batch, classes) is explained class by class; returns (batch, classes, tokens).
+
+        Raises:
+            RefusedError: for a model that pools its tokens by attention.
         """
         tape = Tape.record(forward, inputs)
+        refuse_pooling(tape, self)
         attentions, row = blocks(tape, 0), tape.readout()
         gates = [block.scores.detach().sigmoid() for block in tape.blocks]
 

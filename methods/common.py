@@ -118,6 +118,15 @@ def states(tape: Tape, start_layer: int) -> list[Block]:
     return tape.blocks[-len(blocks(tape, start_layer)) :]
 
 
+def refuse_pooling(tape: Tape, method: object) -> None:
+    """Raises RefusedError for a model whose last attention pools the tokens: its rows are no tokens."""
+    if _pools(tape.attentions[-1]):
+        raise RefusedError(
+            f"{type(method).__name__} reads blocks whose tokens attend to each other, and the last attention of "
+            "this model pools the tokens: choose GAE, which reads pooling attention too"
+        )
+
+
 def visible(tape: Tape, row: Tensor) -> Tensor:
     """The tokens that the logits can depend on through attention: (batch, tokens), boolean.
 

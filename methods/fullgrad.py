@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from methods.common import Passes, for_each_class, share_of_blocks, states
-from methods.relevance import Forward, Inputs, Tape
+from methods.relevance import Forward, Inputs, RefusedError, Tape
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,9 @@ class FullGradPlus:
         """Explain ``target`` (batch,), or the predicted class if None; returns (batch, tokens).
 
         A ``target`` of (batch, classes) is explained class by class; returns (batch, classes, tokens).
+
+        Raises:
+            RefusedError: if a bias is added to what is no token, as in norms of queries and keys.
         """
         tape = Tape.record(forward, inputs)
         entering = [block.input for block in states(tape, self.start_layer)]
@@ -64,8 +67,18 @@ class FullGradPlus:
             gradients = tape.gradient(target, [*entering, *(c.output for c in biases)])
             shares = [(x.detach() * g).sum(dim=-1) for x, g in zip(entering, gradients[:count], strict=True)]
             for constant, n, gradient in zip(biases, times, gradients[count:], strict=True):
-                share = n * (constant.value * gradient).sum(dim=-1)
-                shares.append(share if share.shape == row.shape else share * row)
+                shares.append(n * _of_tokens((constant.value * gradient).sum(dim=-1), row))
             return torch.stack(shares).sum(dim=0)
 
         return for_each_class(target, explain)
+
+
+def _of_tokens(share: Tensor, row: Tensor) -> Tensor:
+    """A bias's share (batch, tokens), or (batch, 1) of what is read of the tokens, as one of each token."""
+    if share.shape[1] not in (1, row.shape[1]):
+        raise RefusedError(
+            f"a normalisation or layer with a bias is of {share.shape[1]} vectors where the model has "
+            f"{row.shape[1]} tokens (as of parts of a token for each head): whose share its bias has is not known; "
+            "choose a method without biases, such as InputXGradient"
+        )
+    return share if share.shape == row.shape else share * row

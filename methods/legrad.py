@@ -26,8 +26,16 @@ from typing import ClassVar, Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods.common import Passes, for_each_class, mean_over_queries, share_of_blocks, states, visible
-from methods.relevance import Forward, Inputs, RefusedError, Tape
+from methods.common import (
+    Passes,
+    for_each_class,
+    mean_over_queries,
+    refuse_pooling,
+    share_of_blocks,
+    states,
+    visible,
+)
+from methods.relevance import Forward, Inputs, Tape
 from methods.relevance.blocks import Block
 
 
@@ -66,12 +74,7 @@ class LeGrad:
         """
         tape = Tape.record(forward, inputs)
         chosen = states(tape, self.start_layer)
-        pooled = tape.attentions[-1].shape
-        if pooled[-2] != pooled[-1]:
-            raise RefusedError(
-                "LeGrad reads blocks whose tokens attend to each other, and the last attention of this model pools "
-                "the tokens: choose GAE, which reads pooling attention too"
-            )
+        refuse_pooling(tape, self)
         target = tape.logits.detach().argmax(dim=1) if target is None else target
         valid = visible(tape, tape.readout())
         return sum(self._of_block(tape, target, block, valid) for block in chosen)
@@ -83,7 +86,8 @@ class LeGrad:
 
         def explain(target: Tensor | None) -> Tensor:
             (gradient,) = tape.gradient(target, [block.attention], logits=logits)
-            return mean_over_queries(gradient.clamp(min=0).mean(dim=1), valid)
+            possible = gradient.clamp(min=0) * (block.attention > 0)  # and not masked, as padding is
+            return mean_over_queries(possible.mean(dim=1), valid)
 
         return for_each_class(target, explain)
 

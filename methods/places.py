@@ -235,7 +235,8 @@ def position(tape: Tape):
     if len(found) != 1:
         raise RefusedError(
             f"{len(found)} constants are added to the patches before the first block, where one position "
-            "embedding is expected: read the map at the pixels"
+            "embedding is expected: read the map at the pixels or at tokens_with_position; of PA-LRP take position "
+            "= 'without'"
         )
     return found[0]
 

@@ -116,7 +116,7 @@ class Games:
     def generator(self, seed: int, sample: int) -> torch.Generator:
         """What draws for a sample (:func:`methods.common.drawing`)."""
         mask = mask_of(self.inputs)
-        return drawing(seed, self.inputs, sample, None if mask is None else mask[sample].bool())
+        return drawing(seed, self.inputs, sample, None if mask is None else mask[sample].bool().cpu())
 
     def values(self, coalitions: Sequence[Tensor]) -> list[Tensor]:
         """The values of coalitions.

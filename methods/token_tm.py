@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods.common import Passes, blocks, for_each_class, visible
+from methods.common import Passes, blocks, for_each_class, refuse_pooling, visible
 from methods.relevance import Forward, Inputs, Tape
 
 
@@ -46,8 +46,12 @@ class TokenTM:
         """Explain ``target`` (batch,), or the predicted class if None; returns (batch, tokens).
 
         A ``target`` of (batch, classes) is explained class by class; returns (batch, classes, tokens).
+
+        Raises:
+            RefusedError: for a model that pools its tokens by attention.
         """
         tape = Tape.record(forward, inputs)
+        refuse_pooling(tape, self)
         attentions, row = blocks(tape, 0), tape.readout()
         valid = visible(tape, row)
         weighed, of_mlp = [], []

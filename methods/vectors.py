@@ -99,7 +99,7 @@ def mixed(block, sample: Sample) -> Iterator[tuple[Tensor, Tensor]]:
     count, width = entering.shape
     for queries in torch.arange(count, device=heads.device).split(max(1, MOST_NUMBERS // (count * width))):
         vectors = torch.einsum("hkj,hjd->kjd", attention[:, queries], heads)
-        vectors[torch.arange(len(queries)), queries] += entering[queries]
+        vectors[queries - queries[0], queries] += entering[queries]
         yield queries, vectors
 
 

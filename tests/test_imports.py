@@ -18,14 +18,15 @@ LAYERS = (
     {"catalogue", "cli", "hub", "titles"},
     {"suggestions"},
     {"config", "store.files", "usage"},
-    {"data", "embedded", "listing", "command"},
+    {"data", "listing", "command"},
+    {"embedded"},
     {"models", "completion"},
     {"tasks", "store"},
     {"runner"},
     {"tables"},
     {"figures", "status", "heatmaps", "quick", "compare", "check"},
     {"explain"},
-    {"report", "finetune"},
+    {"report", "finetune", "verify"},
     {"__main__"},
 )
 LEVELS = {part: level for level, parts in enumerate(LAYERS) for part in parts}

@@ -1,5 +1,6 @@
 """Readers of the real data formats: lazy, map-style, picklable; each lists its ``ids`` without decoding."""
 
+from bench.data.boxes import BoxedImages
 from bench.data.eraser import Eraser
 from bench.data.imagenet import HuggingFaceImages, ImageNet
 from bench.data.imagenet_segmentation import ImageNetSegmentation
@@ -10,6 +11,7 @@ from bench.data.own_texts import TextFile
 from bench.data.samples import ImageSample, Limited, TextSample
 
 __all__ = [
+    "BoxedImages",
     "Eraser",
     "HuggingFaceImages",
     "ImageFolder",

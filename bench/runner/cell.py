@@ -366,11 +366,6 @@ def _check_section(task: Task, section: Mapping[str, Any], measurement: Measurem
             f"task: {type(task).__name__}.measurements() gives {measurement} with a section that makes "
             f"{described}; expected a section (_target_ and settings) that makes the same"
         )
-    if measurement.class_specific and not measurement.needs_maps:
-        raise BenchError(
-            f"measurement {measurement.name}: what needs no maps is measured once for all explained classes; "
-            "expected class_specific = False, or needs_maps = True"
-        )
 
 
 def is_restarted() -> bool:

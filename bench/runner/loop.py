@@ -204,7 +204,9 @@ def fill(
                 classes = predictions()
                 with meter.phase("explain"):
                     maps[variant] = seeded(explainer.maps, batch, classes, variant)
-            explanations = Explanations(model, batch, numbers, predictions, maps.pop(None, None), maps)
+            explanations = Explanations(
+                model, batch, numbers, predictions, maps.pop(None, None), maps, config["explained"]
+            )
             columns = [(one, seeded(_columns, one, explanations)) for one in lacking]
         for one, of_batch in columns:  # only now: the batch may be tried again, if memory runs out
             if of_batch is None:

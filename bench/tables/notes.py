@@ -10,6 +10,7 @@ from bench.tables.conditions import samples_of, title_read
 from bench.tables.format import readable
 from bench.tables.part import ABLATION, Part
 from bench.tables.pinned import other_versions
+from bench.tables.planted import failing
 from bench.tables.statistics import RESAMPLES, protocol_label
 from bench.tables.words import joined, settings_in_words
 from metrics import wilson
@@ -108,6 +109,11 @@ def notes(part: Part) -> list[str]:
         if skipped:
             found.append(f"Skipped, because they could not be read, {len(skipped)}: {'; '.join(skipped)}.")
     found += _incomplete(part)
+    if titles := failing(part.selection):
+        found.append(
+            "**Does not order planted maps** (oracle, random, reversed oracle, each beyond the 95 % interval of the "
+            f"difference): {joined(titles)}."
+        )
     if (different := _different_versions(part)) is not None:
         found.append(different)
     records = [result.record for result in part.selection.results]

@@ -118,19 +118,19 @@ def select(
         BenchError: if there is none, one is unfinished and ``partial`` is false, or they do not belong together.
     """
     task = build("task", config["task"], description={"_target_"})
-    of_model: dict[str, Result] = {}
+    of_model: dict[tuple[str, str | None], Result] = {}
     of_method: dict[tuple[str, str], dict[str, Result]] = {}
     is_partial = False
     for name, (section, measurement) in zip(task.measured_names(), task.measurements(), strict=True):
         found = _cells_of(config, section, measurement, belongs, partial)
         is_partial |= any(result.is_partial for result in found)
         if not measurement.needs_maps:
-            of_model[name] = found[0]
+            of_model |= {(name, result.explained): result for result in reversed(found)}
             continue
         for result in found:
             of_method.setdefault((_key(result), result.explained), {})[name] = result
     scored = _scored(config, of_method, of_model)
-    selection = Selection(config, task, scored, of_model.get("predictions"), is_partial)
+    selection = Selection(config, task, scored, of_model.get(("predictions", None)), is_partial)
     _check_one_source(selection)
     return _on_common_samples(selection) if is_partial or common else _check_same_samples(selection)
 
@@ -257,10 +257,10 @@ def _check_one_source(selection: Selection) -> None:
 def _scored(
     config: Mapping[str, Any],
     of_method: Mapping[tuple[str, str], Mapping[str, Result]],
-    of_model: Mapping[str, Result],
+    of_model: Mapping[tuple[str, str | None], Result],
 ) -> list[Scored]:
     """The methods for each explained class; what does not depend on the class stands under every one there is."""
-    classes = [e for e in EXPLAINED if any(explained == e for _, explained in of_method)] or [
+    classes = [e for e in EXPLAINED if any(explained == e for _, explained in (*of_method, *of_model))] or [
         config["explained"]
     ]
     by_method: dict[str, dict[str, dict[str, Result]]] = {}
@@ -271,10 +271,21 @@ def _scored(
     method_names = {key: _method_name(_first(cells).record) for key, cells in by_method.items()}
     labels = _labels(config, sections, method_names)
     return [
-        Scored(labels[key], sections[key], method_names[key], explained, {**of_model, **cells})
+        Scored(
+            labels[key],
+            sections[key],
+            method_names[key],
+            explained,
+            {**_shared(of_model, explained), **cells},
+        )
         for key, classes_of in by_method.items()
         for explained, cells in classes_of.items()
     ]
+
+
+def _shared(of_model: Mapping[tuple[str, str | None], Result], explained: str) -> dict[str, Result]:
+    """What is measured of the model alone, whatever class is explained or this one."""
+    return {name: result for (name, of), result in of_model.items() if of in (None, explained)}
 
 
 def _first(cells: Mapping[str, Mapping[str, Result]]) -> Result:

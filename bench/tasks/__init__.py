@@ -1,22 +1,36 @@
 """What maps are measured by: measurements make columns of them, and a task bundles metrics of these columns."""
 
-from bench.tasks.base import AnotherClass, Explanations, Measurement, Oracle, Task, Variant
+from bench.tasks.base import AnotherClass, Explanations, Measurement, Oracle, ReversedOracle, Task, Variant
+from bench.tasks.class_sensitivity import ClassSensitivity
+from bench.tasks.ferret import FerretScores
+from bench.tasks.leave_one_out import LeaveOneOutDrops, UnitScores
+from bench.tasks.localisation import Localisation
 from bench.tasks.masking import Masking
 from bench.tasks.overlap import MaskOverlap
+from bench.tasks.plausibility import Plausibility
 from bench.tasks.predictions import Predictions
 from bench.tasks.rationale import RationaleOverlap
+from bench.tasks.removal import RemovalCurves
 from bench.tasks.similarity import ClassComparison
 
 __all__ = [
     "AnotherClass",
     "ClassComparison",
+    "ClassSensitivity",
     "Explanations",
+    "FerretScores",
+    "LeaveOneOutDrops",
+    "Localisation",
     "MaskOverlap",
     "Masking",
     "Measurement",
     "Oracle",
+    "Plausibility",
     "Predictions",
     "RationaleOverlap",
+    "RemovalCurves",
+    "ReversedOracle",
     "Task",
+    "UnitScores",
     "Variant",
 ]

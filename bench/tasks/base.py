@@ -30,6 +30,18 @@ class Oracle:
     class_specific: ClassVar[bool] = False
     version: ClassVar[int] = 1
 
+    def map(self, annotation: Tensor) -> Tensor:
+        """Relevance (batch, …), float64, from what is annotated, boolean or numbers in 0..1."""
+        return annotation.double()
+
+
+class ReversedOracle(Oracle):
+    """All but the annotation as the map: the worst there is, which a metric that works puts below a random map."""
+
+    def map(self, annotation: Tensor) -> Tensor:
+        """1 where nothing is annotated."""
+        return 1 - annotation.double()
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -74,6 +86,7 @@ class Explanations:
             measurement that does not ask for them costs no forward pass.
         maps: the maps; None for a measurement of the model alone.
         others: the maps of the variants that the measurement asked for.
+        explained: which class is explained, ``predicted`` or ``target``.
     """
 
     model: Model
@@ -82,6 +95,14 @@ class Explanations:
     predictions: Tensor | Callable[[], Tensor] = field(repr=False)
     maps: Maps | None = None
     others: Mapping[Variant, Maps] = field(default_factory=dict)
+    explained: ExplainedClass = "predicted"
+
+    @cached_property
+    def target(self) -> Tensor:
+        """The explained classes, numbered as by the data set, (batch,)."""
+        if self.maps is not None:
+            return self.maps.target
+        return explained_classes(self.explained, self.predicted, self.batch.labels)
 
     @cached_property
     def predicted(self) -> Tensor:
@@ -103,7 +124,7 @@ class Measurement(Protocol):
         name: of the folder in which the columns are kept.
         version: rises when the same settings give other columns.
         modality: of the samples; None for both.
-        needs_maps: False for columns that depend on the model and the data alone.
+        needs_maps: False for columns that depend on the model and the data alone: all methods share them.
         class_specific: whether the columns depend on the explained class otherwise than through the maps.
         variants: the other explanations that it compares.
     """

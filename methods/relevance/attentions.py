@@ -9,6 +9,7 @@ from torch import Tensor
 from methods.relevance import calls as ops
 from methods.relevance.layouts import Layouts, along, place
 from methods.relevance.modules import RefusedError, calling_module
+from methods.relevance.program import Program
 
 
 @dataclass(eq=False)
@@ -39,18 +40,16 @@ class Product(NamedTuple):
     """The product of an attention with its values.
 
     Attributes:
-        result: of the product.
+        step: the number of the product among the calls of the forward pass.
         attention: (batch, heads, queries, keys).
         order: how to make (batch, heads, queries, keys) of the softmax, and of that the softmax again.
-        values: what it multiplies.
         values_order: the same for (batch, heads, keys, head width) and the values; None if it cannot be told.
         is_plain: whether it is a product of matrices, the attention first.
     """
 
-    result: Tensor
+    step: int | None
     attention: Tensor
     order: Order
-    values: Tensor
     values_order: Order | None
     is_plain: bool
 
@@ -61,6 +60,7 @@ class AttentionFinder:
     Args:
         batch: the number of samples.
         samples: which sample every element belongs to.
+        program: the calls of the forward pass.
 
     Attributes:
         attentions: the (batch, heads, queries, keys) probabilities after each softmax, in the order of use.
@@ -70,13 +70,13 @@ class AttentionFinder:
         queries: which query every element belongs to that an attention was multiplied into.
     """
 
-    def __init__(self, batch: int, samples: Layouts):
+    def __init__(self, batch: int, samples: Layouts, program: Program):
         self.attentions: list[Tensor] = []
         self.values: list = []
         self.numbers: list[int] = []
         self.products: list[Product] = []
         self.queries = Layouts()
-        self._batch, self._samples = batch, samples
+        self._batch, self._samples, self._program = batch, samples, program
         self._pending: list[_Softmax] = []
         self._faults: list[str] = []
 
@@ -159,12 +159,9 @@ class AttentionFinder:
                 is_whole = self._is_whole(softmax, operands[used[0]], None if name == "einsum" else used[0])
                 self._multiplied(softmax, operands[1 - used[0]], is_whole)
                 if is_whole:
+                    step, order = self._program.step_of(result), self._order(operands[1 - used[0]])
                     plain = name != "einsum" and used[0] == 0
-                    values = operands[1 - used[0]]
-                    order = self._order(values)
-                    self.products.append(
-                        Product(result, softmax.attention, softmax.order, values, order, plain)
-                    )
+                    self.products.append(Product(step, softmax.attention, softmax.order, order, plain))
             elif name in ops.MOVEMENTS and isinstance(result, Tensor):
                 softmax.moved.append(result)
             return

@@ -231,9 +231,9 @@ class Block:
 
     # --- numbers of steps
 
-    @cached_property
+    @property
     def _multiplied(self) -> int:
-        return self._trace.step_of(self._product.result)
+        return self._product.step
 
     @cached_property
     def _softmax(self) -> int:

@@ -1,12 +1,15 @@
 """The torch calls of a forward pass as a list: what each was given, what it returned, and which came before it."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import functools
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from methods.relevance import calls as ops
+from methods.relevance.layouts import Values
 from methods.relevance.modules import RefusedError
 
 # Movements that keep every element, so that a tensor and what became of it are the same tokens.
@@ -52,14 +55,50 @@ class Step(NamedTuple):
     sources: tuple[int | None, ...]
 
 
+class _Kept(NamedTuple):
+    """The place of a tensor among those that a program keeps."""
+
+    number: int
+
+
 class Program:
-    """All calls of a forward pass on what depends on the input, in order."""
+    """All calls of a forward pass on what depends on the input, in order.
+
+    Each tensor is referred to once, so that one can tell whether the model still holds it, too.
+    """
 
     def __init__(self):
-        self.steps: list[Step] = []
-        self._made: dict[int, int] = {}  # by the identity of tensors, which the steps keep alive
-        self._sharing: dict[int, list[Tensor]] = {}  # what lies in a storage
+        self._steps: list[Step] = []
+        self._tensors: list[Tensor] = []
+        self._numbers: dict[int, int] = {}  # of these, by their identity
+        self._made: dict[int, int] = {}  # by the number of a tensor, the last step that made it
+        self._sharing: dict[int, list[int]] = {}  # the numbers of what lies in a storage
         self._written: dict[int, int] = {}  # the last step that wrote into a storage
+
+    @property
+    def steps(self) -> list[Step]:
+        """The calls, with their tensors."""
+        return [
+            step._replace(
+                args=self._restored(step.args),
+                kwargs=self._restored(step.kwargs),
+                result=self._restored(step.result),
+            )
+            for step in self._steps
+        ]
+
+    def _number(self, t: Tensor) -> int:
+        if id(t) not in self._numbers:
+            self._numbers[id(t)] = len(self._tensors)
+            self._tensors.append(t)
+            self._sharing.setdefault(_storage(t), []).append(self._numbers[id(t)])
+        return self._numbers[id(t)]
+
+    def _stored(self, value):
+        return _map(lambda t: _Kept(self._number(t)) if t.requires_grad else t, Tensor, value)
+
+    def _restored(self, value):
+        return _map(lambda kept: self._tensors[kept.number], _Kept, value)
 
     def add(self, name: str, kind, function: Callable, args: tuple, kwargs: dict, result) -> None:
         """Take in a call."""
@@ -67,22 +106,24 @@ class Program:
             return  # a look at a shape or a type
         given = [t for t in tensors((*args, *kwargs.values())) if t.requires_grad]
         # A leaf that no step made is a constant that is put beside what depends on the input.
-        sources = tuple(self._made.get(id(t)) for t in given if id(t) in self._made or not t.is_leaf)
-        self.steps.append(Step(name, kind, function, args, kwargs, result, sources))
+        made = [(t, self._made.get(self._number(t))) for t in given]
+        sources = tuple(step for t, step in made if step is not None or not t.is_leaf)
+        stored = self._stored(args), self._stored(kwargs), self._stored(result)
+        self._steps.append(Step(name, kind, function, *stored, sources))
         for t in tensors(result):
-            self._made[id(t)] = len(self.steps) - 1
-            self._sharing.setdefault(_storage(t), []).append(t)
+            self._made[self._number(t)] = len(self._steps) - 1
 
     def wrote(self, name: str, function: Callable, args: tuple, kwargs: dict, target: Tensor) -> None:
         """Take in a call that wrote into a tensor, and so into all that shares memory with it.
 
         What replaced the whole of a tensor, ``assign``, with which nothing shares memory, can be run again.
         """
-        others = [t for t in self._sharing.get(_storage(target), ()) if t is not target]
+        number = self._number(target)
+        others = [n for n in self._sharing[_storage(target)] if n != number]
         alone = name == "assign" and not others and target._base is None
         self.add(name, "move" if alone else "write", function, args, kwargs, target)
-        self._made |= {id(t): len(self.steps) - 1 for t in others}
-        self._written[_storage(target)] = len(self.steps) - 1
+        self._made |= dict.fromkeys(others, len(self._steps) - 1)
+        self._written[_storage(target)] = len(self._steps) - 1
 
     def is_as_it_was(self, t: Tensor, at: int) -> bool:
         """Whether nothing has been written into a tensor after a step."""
@@ -97,16 +138,32 @@ class Program:
         self.add(module, kind, _output, (output, x), {}, result)
 
     def same(self, t: Tensor, became: Tensor, function: Callable | None = None) -> None:
-        """Take in that a tensor goes on as another one: itself, or its elements in the order that a function tells."""
+        """Take in that a tensor goes on as another: itself, or its elements in the order that a function tells."""
         if became is not t:
             self.add("same", "move", function or _itself, (t,), {}, became)
 
     def step_of(self, t: Tensor) -> int | None:
-        """The number of the last step that made a tensor."""
-        number = self._made.get(id(t))
-        return (
-            number if number is not None and any(t is r for r in tensors(self.steps[number].result)) else None
-        )
+        """The number of the step that made a tensor; None if it was written into since, or is not known."""
+        number = self._numbers.get(id(t))
+        step = self._made.get(number)
+        made = () if step is None else _flat(self._steps[step].result)
+        return step if any(kept == _Kept(number) for kept in made) else None
+
+    def alone_holds(self, t: Tensor) -> bool:
+        """Whether nobody has a reference to a tensor any more but a program and :meth:`Values.forget`, which asks."""
+        return id(t) in self._numbers and sys.getrefcount(t) <= _when_alone()
+
+
+@functools.cache
+def _when_alone() -> int:
+    """How many references Python counts then: that depends on its version."""
+    program, values, counts = Program(), Values(), []
+    t = torch.zeros(1, requires_grad=True)
+    program.leaf(t)
+    values[t] = torch.zeros(1)
+    del t
+    values.forget(lambda t: bool(counts.append(sys.getrefcount(t))))
+    return counts[0]
 
 
 def _adds_nothing(name: str, args: tuple, result) -> bool:
@@ -128,11 +185,27 @@ def _output(output: Tensor, x: Tensor) -> Tensor:
 
 def tensors(value) -> Iterator[Tensor]:
     """The tensors in a value, in tuples and lists too."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (tuple, list)):
+    return (t for t in _flat(value) if isinstance(t, Tensor))
+
+
+def _flat(value) -> Iterator:
+    if isinstance(value, (tuple, list)) and not isinstance(value, _Kept):
         for v in value:
-            yield from tensors(v)
+            yield from _flat(v)
+    else:
+        yield value
+
+
+def _map(function: Callable, kind: type, value):
+    """A value with what is of a kind in it, in tuples, lists and mappings too, replaced by a function of it."""
+    if isinstance(value, kind):
+        return function(value)
+    if isinstance(value, dict):
+        return {key: _map(function, kind, v) for key, v in value.items()}
+    if isinstance(value, (tuple, list)):
+        parts = [_map(function, kind, v) for v in value]
+        return parts if isinstance(value, list) else tuple(parts)
+    return value
 
 
 class Trace:
@@ -216,19 +289,10 @@ class Trace:
                         "the model writes into tensors in place, so the rest of it cannot be run again"
                     )
                 changed |= 1 << number
-                args, kwargs = _with(new, step.args), _with(new, step.kwargs)
+                args, kwargs = (
+                    _map(lambda t: new.get(id(t), t), Tensor, v) for v in (step.args, step.kwargs)
+                )
                 result = step.function(*args, **kwargs)
                 for old, value in zip(tensors(step.result), tensors(result), strict=True):
                     new[id(old)] = value
         return new.get(id(until), until)
-
-
-def _with(new: Mapping[int, Tensor], value):
-    """A value with the tensors that are new."""
-    if isinstance(value, Tensor):
-        return new.get(id(value), value)
-    if isinstance(value, dict):
-        return {key: _with(new, v) for key, v in value.items()}
-    if isinstance(value, (tuple, list)) and type(value) in (tuple, list):
-        return type(value)(_with(new, v) for v in value)
-    return value

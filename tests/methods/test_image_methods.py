@@ -226,9 +226,15 @@ def test_patches_that_do_not_tile_the_image_are_refused(vit):
         ViTCX(prefix_tokens=2)(vit, IMAGES)
 
 
-def test_legrad_refuses_attention_pooling():
+@pytest.mark.parametrize("method", [LeGrad(), AGCAM(), TokenTM()], ids=lambda m: type(m).__name__)
+def test_attention_pooling_is_refused_by_what_reads_rows_of_tokens(method):
     with pytest.raises(RefusedError, match="pools the tokens"):
-        LeGrad()(make_vit(class_token=False, global_pool="map").double(), IMAGES)
+        method(make_vit(depth=2, class_token=False, global_pool="map").double(), IMAGES)
+
+
+def test_fullgrad_refuses_biases_of_parts_of_tokens():
+    with pytest.raises(RefusedError, match="whose share its bias has is not known"):
+        FullGradPlus()(make_vit(depth=2, qk_norm=True).double(), IMAGES)
 
 
 @pytest.mark.parametrize("method", [LeGrad(), IIA(2)], ids=lambda m: type(m).__name__)
@@ -280,6 +286,15 @@ def test_difference_times_gradient_on_images_has_the_zero_baseline(vit):
     torch.testing.assert_close(DifferenceXGradient()(vit, IMAGES), InputXGradient()(vit, IMAGES))
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_shares_of_each_block_sum_to_the_logit_under_libragrad(layout):
+    vit = make_vit(depth=2, **LAYOUTS[layout][0]).double()
+    logits = vit(IMAGES)[torch.arange(2), TARGET]
+    last, both = (LibraGrad(FullGradPlus(start_layer=b))(vit, IMAGES, TARGET).sum(dim=1) for b in (-1, 0))
+    torch.testing.assert_close(last, logits)
+    torch.testing.assert_close(both, 2 * logits)
+
+
 @pytest.mark.parametrize("method", [IntegratedGradients(points=8), IntegratedGradients(12, "trapezoid")])
 def test_integrated_gradients_are_complete(method):
     model, x, target = Model().double(), TOKENS.double() / 4, torch.tensor([1, 2])
@@ -322,6 +337,12 @@ def test_another_seed_is_another_draw(method, vit):
     maps = [replace(method, seed=seed)(vit, IMAGES[:1]) for seed in (0, 0, 1)]
     assert torch.equal(maps[0], maps[1])
     assert not torch.allclose(maps[0], maps[2])
+
+
+def test_vit_cx_is_0_where_every_mask_is(vit):
+    maps = ViTCX(distance=2.0)(vit, IMAGES)  # one mask, which is 0 somewhere
+    assert maps.isfinite().all()
+    assert (maps.flatten(1) == 0).sum(dim=1).ge(1).all()
 
 
 def test_rise_by_a_loop_over_its_masks(vit):
