@@ -88,7 +88,9 @@ class ViTCX:
         for image, own, p, classes in zip(images, features, clean, each_class(target), strict=True):
             masks = self._masks(own, tuple(image.shape[-2:]))
             scores = (self._scores(forward, image, masks) + p)[:, classes]
-            total = masks.sum(dim=0).clamp(min=torch.finfo(masks.dtype).tiny)  # 0 where no mask leaves anything
+            total = masks.sum(dim=0).clamp(
+                min=torch.finfo(masks.dtype).tiny
+            )  # 0 where no mask leaves anything
             shares = masks / total / len(masks)
             maps.append(torch.einsum("kc,khw->chw", scores.to(shares.dtype), shares))
         maps = torch.stack(maps)
