@@ -3,12 +3,14 @@
 from bench.tasks.base import AnotherClass, Explanations, Measurement, Oracle, ReversedOracle, Task, Variant
 from bench.tasks.class_sensitivity import ClassSensitivity
 from bench.tasks.ferret import FerretScores
+from bench.tasks.group_removal import GroupRemoval
 from bench.tasks.leave_one_out import LeaveOneOutDrops, UnitScores
 from bench.tasks.localisation import Localisation
 from bench.tasks.masking import Masking
 from bench.tasks.overlap import MaskOverlap
 from bench.tasks.plausibility import Plausibility
 from bench.tasks.predictions import Predictions
+from bench.tasks.random_subsets import SubsetDrops, SubsetSums
 from bench.tasks.rationale import RationaleOverlap
 from bench.tasks.removal import RemovalCurves
 from bench.tasks.similarity import ClassComparison
@@ -19,6 +21,7 @@ __all__ = [
     "ClassSensitivity",
     "Explanations",
     "FerretScores",
+    "GroupRemoval",
     "LeaveOneOutDrops",
     "Localisation",
     "MaskOverlap",
@@ -30,6 +33,8 @@ __all__ = [
     "RationaleOverlap",
     "RemovalCurves",
     "ReversedOracle",
+    "SubsetDrops",
+    "SubsetSums",
     "Task",
     "UnitScores",
     "Variant",
