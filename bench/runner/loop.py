@@ -111,7 +111,8 @@ class Explainer:
             target = variant.target(logits, target).clone()
             inputs = variant.inputs(batch.inputs, batch.ids)
         look = self.findings.look if self.findings is not None and variant is None else None
-        return explain(self.method, self.model, batch, target, self.numbers, inputs, look)
+        with nullcontext() if variant is None else variant.model(self.model):
+            return explain(self.method, self.model, batch, target, self.numbers, inputs, look)
 
     def kept_maps(
         self, batch: Batch, predictions: Callable[[], Tensor], variant: Variant | None, exact: bool
