@@ -9,6 +9,8 @@ LAUNCHER_ARGS ?=
 SHARDS ?= 1
 EXPERIMENTS ?= table1 table2 figure4 ablation_perturbation ablation_segmentation
 PYTHON ?= python3
+# The versions to install; CONSTRAINTS= takes the newest that pyproject.toml admits.
+CONSTRAINTS ?= bench/constraints.txt
 BIN := .venv/bin
 RUN = $(BIN)/python -m bench -m hydra/launcher=$(LAUNCHER) $(LAUNCHER_ARGS) $(SHARDED)
 SHARDED = $(if $(filter-out 1,$(SHARDS)),shards=$(SHARDS) 'shard=range(0,$(SHARDS))')
@@ -22,10 +24,20 @@ help: ## list the targets
 
 setup: .venv/installed ## make .venv and install the project into it
 
-.venv/installed: pyproject.toml
+.venv/installed: pyproject.toml setup.py $(CONSTRAINTS)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet $(addprefix --constraint ,$(CONSTRAINTS)) --editable '.[dev]'
 	@touch $@
+
+constraints: setup ## choose and pin the newest versions again: bench/constraints.txt
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/python -m tests.constraints
+
+quick: setup ## one table of embedded data, in about a minute
+	$(BIN)/python -m bench.quick $(ARGS)
+
+docs: setup ## build the documentation site: site/index.html; a dead link is an error
+	$(BIN)/python -m mkdocs build --strict --quiet
 
 tables: table1 table2 figure4 ablation ## run and print the three tables and the ablation of SUITE
 
@@ -97,6 +109,12 @@ models: setup ## check the model families and write results/models.md
 speed: setup ## measure the speed, fail beyond the bounds (REFERENCE=checkout adds the reference; ARGS)
 	$(BIN)/python -m tests.speed $(if $(REFERENCE),--reference $(REFERENCE)) $(ARGS)
 
+gpu: ## check maps, deviations and speed on a GPU, without setup: PYTHON has torch, wheels/ and data/ the rest (ARGS)
+	$(PYTHON) -m tests.speed.gpu $(ARGS)
+
+precision: setup ## measure how far maps in float32 and in mixed precision are from float64 (ARGS='--data ROOT --images 96')
+	$(BIN)/python -m tests.speed.precision $(ARGS)
+
 profile: setup ## name the five most expensive operations (ARGS='--method LRP --batch 1')
 	$(BIN)/python -m tests.speed.profile $(ARGS)
 
@@ -125,7 +143,7 @@ lint: setup ## check style
 	$(BIN)/ruff format --check .
 
 clean: ## remove .venv, generated data and per-sample rows; tables stay
-	rm -rf .venv data/embedded results/*/cells results/*/report outputs multirun wandb .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv site build data/embedded results/*/cells results/*/report outputs multirun wandb .pytest_cache .ruff_cache *.egg-info
 
-.PHONY: help setup tables table1 table2 figure4 ablation report run sweep $(SWEEPS) finetune-movies \
-	models speed profile train-embedded test test-slow test-cpus browser-test slurm-test lint clean
+.PHONY: help setup constraints quick docs tables table1 table2 figure4 ablation report run sweep $(SWEEPS) finetune-movies \
+	models speed gpu precision profile train-embedded test test-slow test-cpus browser-test slurm-test lint clean

@@ -9,21 +9,30 @@ import torch
 from torch import Tensor
 
 from methods.relevance import Inputs, RefusedError, Tape
+from methods.relevance.blocks import Block
 
 
 class Passes(NamedTuple):
     """What one map of one sample costs, in passes of the whole model.
 
-    A method that costs more than one pass of each kind says so in ``passes(tokens, blocks) -> Passes``, for a
-    sample of so many tokens and a model of so many blocks.
+    Every method of ours says it in ``passes(tokens, blocks) -> Passes``, for a sample of so many tokens, a model
+    of so many blocks and a target that is given; one of a user's own does if it costs more than one of each.
+    Not counted is how a tape finds the row that is read (:meth:`methods.relevance.Tape.readout`).
 
     Attributes:
         forward: forward passes.
-        backward: backward passes, each from the logit to the input.
+        backward: backward passes, each from the logit to the input; one through a part of the blocks is that
+            part of one.
     """
 
     forward: float
     backward: float
+
+
+def share_of_blocks(start_layer: int, blocks: int) -> float:
+    """The part of a backward pass that ends at the block ``start_layer``, of so many."""
+    first = start_layer + blocks if start_layer < 0 else start_layer
+    return min(max(blocks - first, 0), blocks) / blocks
 
 
 def roll_up(maps: Sequence[Tensor], row: Tensor, normalise_rows: bool) -> Tensor:
@@ -99,6 +108,25 @@ def blocks(tape: Tape, start_layer: int, stop_layer: int | None = None) -> list[
     return chosen
 
 
+def states(tape: Tape, start_layer: int) -> list[Block]:
+    """The tokens, scores and values of the blocks of :func:`blocks` from ``start_layer`` to the last.
+
+    Raises:
+        ValueError: as :func:`blocks`.
+        RefusedError: as :func:`blocks`; if a block's tokens cannot be found.
+    """
+    return tape.blocks[-len(blocks(tape, start_layer)) :]
+
+
+def refuse_pooling(tape: Tape, method: object) -> None:
+    """Raises RefusedError for a model whose last attention pools the tokens: its rows are no tokens."""
+    if _pools(tape.attentions[-1]):
+        raise RefusedError(
+            f"{type(method).__name__} reads blocks whose tokens attend to each other, and the last attention of "
+            "this model pools the tokens: choose GAE, which reads pooling attention too"
+        )
+
+
 def visible(tape: Tape, row: Tensor) -> Tensor:
     """The tokens that the logits can depend on through attention: (batch, tokens), boolean.
 
@@ -119,6 +147,18 @@ def visible(tape: Tape, row: Tensor) -> Tensor:
         if not tape.chained[block]:
             break
     return reached
+
+
+def mean_over_queries(maps: Tensor, valid: Tensor) -> Tensor:
+    """The mean over the query rows that are tokens of the sample and no padding: (batch, keys).
+
+    Args:
+        maps: (batch, queries, keys). Queries that pool the tokens, and so are not these, all count.
+        valid: :func:`visible`.
+    """
+    if _pools(maps):
+        return maps.mean(dim=-2)
+    return (maps * valid[:, :, None]).sum(dim=-2) / valid.sum(dim=1, keepdim=True)
 
 
 def min_max(maps: Tensor, valid: Tensor) -> Tensor:
@@ -150,12 +190,21 @@ def for_each_class(target: Tensor | None, explain: Callable[[Tensor | None], Ten
     """
     if target is None or target.ndim == 1:
         return explain(target)
-    if target.ndim != 2 or target.shape[1] == 0:
+    return torch.stack([explain(classes) for classes in each_class(target).unbind(dim=1)], dim=1)
+
+
+def each_class(target: Tensor) -> Tensor:
+    """The explained classes as (batch, classes), of which there is one for a target (batch,).
+
+    Raises:
+        ValueError: for a target of another shape.
+    """
+    if target.ndim not in (1, 2) or 0 in target.shape[1:]:
         raise ValueError(
             f"target of shape {tuple(target.shape)}: expected (batch,), or (batch, classes) to explain "
             "several classes of each sample"
         )
-    return torch.stack([explain(classes) for classes in target.unbind(dim=1)], dim=1)
+    return target if target.ndim == 2 else target[:, None]
 
 
 def drawing(seed: int, inputs: Inputs, sample: int, is_token: Tensor | None = None) -> torch.Generator:

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from methods.common import for_each_class, min_max, visible
+from methods.common import Passes, for_each_class, min_max, visible
 from methods.relevance import Forward, Inputs, Tape
 
 
@@ -36,6 +36,10 @@ class GradCAM:
     def __post_init__(self):
         if self.weights not in ("row", "matrix"):
             raise ValueError(f"weights={self.weights!r}: expected 'row' or 'matrix'")
+
+    def passes(self, tokens: int, blocks: int) -> Passes:
+        """A backward pass through the last block."""
+        return Passes(1, 1 / blocks)
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
         """Explain ``target`` (batch,), or the predicted class if None; returns (batch, tokens).

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from methods.common import for_each_class
+from methods.common import Passes, for_each_class
 from methods.relevance import DTYPE, OLDER, Forward, Inputs, RuleSet, Tape
 
 
@@ -28,6 +28,10 @@ class LRP:
     rules: RuleSet = OLDER
     dtype: str = DTYPE
     entry: Literal["word", "sum", "embeddings"] = "sum"
+
+    def passes(self, tokens: int, blocks: int) -> Passes:
+        """One of each."""
+        return Passes(1, 1)
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
         """Explain ``target`` (batch,) or (batch, classes), or the predicted class if None.

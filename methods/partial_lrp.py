@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from methods.common import for_each_class
+from methods.common import Passes, for_each_class
 from methods.relevance import DTYPE, OLDER, Forward, Inputs, RuleSet, Tape
 
 
@@ -25,6 +25,10 @@ class PartialLRP:
 
     rules: RuleSet = OLDER
     dtype: str = DTYPE
+
+    def passes(self, tokens: int, blocks: int) -> Passes:
+        """A backward pass through the last block."""
+        return Passes(1, 1 / blocks)
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
         """Explain ``target`` (batch,), or the predicted class if None; returns (batch, tokens).

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from methods.common import drawing, for_each_class, visible
+from methods.common import Passes, drawing, for_each_class, visible
 from methods.relevance import Forward, Inputs, Tape
 
 
@@ -26,6 +26,10 @@ class RandomMap:
     class_specific: ClassVar[bool] = False
 
     seed: int = 0
+
+    def passes(self, tokens: int, blocks: int) -> Passes:
+        """No backward pass."""
+        return Passes(1, 0)
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
         """Returns (batch, tokens), 0 at padding; the same for each class of a (batch, classes) ``target``."""

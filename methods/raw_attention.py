@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from methods.common import for_each_class
+from methods.common import Passes, for_each_class
 from methods.relevance import Forward, Inputs, Tape
 
 
@@ -20,6 +20,10 @@ class RawAttention:
 
     version: ClassVar[int] = 1
     class_specific: ClassVar[bool] = False
+
+    def passes(self, tokens: int, blocks: int) -> Passes:
+        """No backward pass."""
+        return Passes(1, 0)
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
         """Returns (batch, tokens), or the same for each class of a (batch, classes) ``target``."""

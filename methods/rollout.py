@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from methods.common import blocks, for_each_class, roll_up
+from methods.common import Passes, blocks, for_each_class, roll_up
 from methods.relevance import Forward, Inputs, Tape
 
 
@@ -28,6 +28,10 @@ class Rollout:
     class_specific: ClassVar[bool] = False
 
     start_layer: int = 1
+
+    def passes(self, tokens: int, blocks: int) -> Passes:
+        """No backward pass."""
+        return Passes(1, 0)
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
         """Returns (batch, tokens), or the same for each class of a (batch, classes) ``target``."""

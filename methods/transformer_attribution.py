@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from methods.common import blocks, for_each_class, roll_up
+from methods.common import Passes, blocks, for_each_class, roll_up, share_of_blocks
 from methods.relevance import DTYPE, PROPOSED, Forward, Inputs, RuleSet, Tape
 
 
@@ -48,6 +48,10 @@ class TransformerAttribution:
         for name in ("normalise_rows", "use_gradient"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name}={getattr(self, name)!r}: expected True or False")
+
+    def passes(self, tokens: int, blocks: int) -> Passes:
+        """Relevance and, if it is used, the gradient, to the first block that is used."""
+        return Passes(1, (1 + self.use_gradient) * share_of_blocks(self.start_layer, blocks))
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
         """Explain ``target`` (batch,), or the predicted class if None; returns (batch, tokens).

@@ -6,7 +6,7 @@ round parts of itself to narrower types does nothing.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
 from itertools import chain
 
@@ -85,32 +85,28 @@ def verify(method: Callable, forward: Forward, inputs: Inputs, target: Tensor | 
         RefusedError: naming the check that was missed, by how much, and what to do.
         ValueError: whatever the method itself refuses.
     """
-    method = _in_float64(method.for_check() if hasattr(method, "for_check") else method)
-    inputs, target = _two(inputs, target)
-    with torch.inference_mode(False), ExitStack() as stack:
+    method, inputs, target = two_samples(_in_float64(for_check(method)), inputs, target)
+    with torch.inference_mode(False):
         with torch.no_grad(), _outermost(forward) as modules:
             own = forward(inputs)
-        dtype, limits = torch.float64, LIMITS
         try:
-            stack.enter_context(_in_doubles(modules))
-            doubled = _cast(inputs)
-            with torch.no_grad():
-                logits = forward(doubled)
-        except (RuntimeError, TypeError):  # the model cannot be cast, or its device knows no float64
-            stack.close()
-            logits, dtype = own, own.dtype
-            limits = {name: max(limit, OWN_TYPE.get(dtype, 5e-2)) for name, limit in LIMITS.items()}
-        else:
-            inputs = doubled
-        target = logits.argmax(dim=1) if target is None else target.to(logits.device)
-        checks = _Checks(method, forward, inputs, target, logits)
-        figures = checks.figures()
+            with _in_doubles(modules):
+                doubled = _cast(inputs)
+                with torch.no_grad():
+                    logits = forward(doubled)
+                checks = _Checks(method, forward, doubled, target, logits)
+                figures = checks.figures()
+        except (RuntimeError, TypeError):  # cannot be cast, or its device knows no float64
+            checks = _Checks(method, forward, inputs, target, own)
+            figures = checks.figures()
+    dtype = checks.dtype
     found = Verification(figures, str(dtype).removeprefix("torch."), tuple(checks.warnings))
     for name in checks.binding:
-        if not figures[name] <= limits[name]:
+        limit = max(LIMITS[name], OWN_TYPE.get(dtype, 5e-2))
+        if not figures[name] <= limit:
             raise RefusedError(
                 f"{type(method).__name__} misses the check '{name}' on this model: {_FINDINGS[name]} by "
-                f"{figures[name]:.1e}, where {limits[name]:.0e} is allowed; {_REMEDIES[name]}"
+                f"{figures[name]:.1e}, where {limit:.0e} is allowed; {_REMEDIES[name]}"
             )
     if checks.warnings and getattr(method, "distinguishes_classes", False):
         raise RefusedError(
@@ -124,13 +120,17 @@ class _Checks:
     """The checks of one method on a model and two samples.
 
     Attributes:
+        dtype: that the model runs in.
         binding: the names of the checks whose figure has a limit, in the order of the checks.
         warnings: what is no fault, but to be known.
     """
 
-    def __init__(self, method: Callable, forward: Forward, inputs: Inputs, target: Tensor, logits: Tensor):
-        self._method, self._forward, self._inputs, self._target = method, forward, inputs, target
-        self._logits = logits
+    def __init__(
+        self, method: Callable, forward: Forward, inputs: Inputs, target: Tensor | None, logits: Tensor
+    ):
+        self._method, self._forward, self._inputs, self._logits = method, forward, inputs, logits
+        self._target = logits.argmax(dim=1) if target is None else target.to(logits.device)
+        self.dtype = logits.dtype
         self.binding: list[str] = []
         self.warnings: list[str] = []
 
@@ -163,7 +163,7 @@ class _Checks:
         return figure()
 
     def _of_logits(self, tape: Tape) -> float:
-        return float(_distance(tape.logits.detach(), self._logits).max())
+        return float(relative_difference(tape.logits.detach(), self._logits).max())
 
     def _of_batch(self, maps: Tensor, tape: Tape | None) -> float:
         lengths = None
@@ -174,11 +174,12 @@ class _Checks:
         found = []
         for i in range(len(maps)):
             one = _sample(self._inputs, i, None if lengths is None else (tokens, lengths[i]))
-            alone = self._method(self._forward, one, self._target[i : i + 1])
+            method = _of_samples(self._method, torch.tensor([i]), None if lengths is None else lengths[i])
+            alone = method(self._forward, one, self._target[i : i + 1])
             together = maps[i : i + 1, ..., : alone.shape[-1]] if lengths is not None else maps[i : i + 1]
             if together.shape != alone.shape:
                 return float("inf")
-            found.append(float(_distance(together, alone).max()))
+            found.append(float(relative_difference(together, alone).max()))
         return max(found)
 
     def _of_gradient(self, tape: Tape) -> float:
@@ -211,7 +212,7 @@ class _Checks:
         if classes < 2 or not getattr(self._method, "reproducible", True):
             return NOT_APPLICABLE
         another = self._method(self._forward, self._inputs, (self._target + 1) % classes)
-        found = _distance(another, maps)
+        found = relative_difference(another, maps)
         nonzero = maps.flatten(1).abs().sum(1) > 0
         if not specific:
             self.binding.append("classes")
@@ -222,8 +223,13 @@ class _Checks:
         return float(found.max())
 
 
-def _distance(ours: Tensor, expected: Tensor) -> Tensor:
-    """‖ours − expected‖ of each sample by the larger norm, (batch,); 0 where both are 0."""
+def relative_difference(ours: Tensor, expected: Tensor) -> Tensor:
+    """‖ours − expected‖ of each sample by the larger of the two norms, (batch,); 0 where both are 0.
+
+    Args:
+        ours: (batch, ...).
+        expected: of the same shape.
+    """
     expected, ours = expected.double().flatten(1), ours.double().flatten(1)
     difference, norm = (ours - expected).norm(dim=1), torch.maximum(ours.norm(dim=1), expected.norm(dim=1))
     return torch.where(difference == 0, 0.0, difference / norm)
@@ -253,8 +259,22 @@ def _sample(inputs: Inputs, index: int, cut: tuple[int, int] | None) -> Inputs:
     return {name: one(t) for name, t in inputs.items()} if isinstance(inputs, Mapping) else one(inputs)
 
 
-def _two(inputs: Inputs, target: Tensor | None) -> tuple[Inputs, Tensor | None]:
-    """Two samples of a batch: of texts with a mask, two of unequal length if there are any."""
+def for_check(method: Callable) -> Callable:
+    """The method as it is checked: with fewer draws, if it offers that."""
+    return method.for_check() if hasattr(method, "for_check") else method
+
+
+def two_samples(
+    method: Callable, inputs: Inputs, target: Tensor | None
+) -> tuple[Callable, Inputs, Tensor | None]:
+    """A method, inputs and classes for two samples of a batch: of texts with a mask, two of unequal length."""
+    chosen = _two(inputs)
+    target = None if target is None else target[chosen.to(target.device)]
+    return _of_samples(method, chosen), _rows(inputs, chosen), target
+
+
+def _two(inputs: Inputs) -> Tensor:
+    """The places of two samples of a batch."""
     first = next(iter(inputs.values())) if isinstance(inputs, Mapping) else inputs
     second = min(1, len(first) - 1)
     mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
@@ -263,9 +283,17 @@ def _two(inputs: Inputs, target: Tensor | None) -> tuple[Inputs, Tensor | None]:
         second = max(
             second, int((lengths - lengths[0]).abs().argmax()), key=lambda i: abs(lengths[i] - lengths[0])
         )
-    chosen = torch.tensor([0, second], device=first.device)
-    pair = {n: t[chosen] for n, t in inputs.items()} if isinstance(inputs, Mapping) else inputs[chosen]
-    return pair, None if target is None else target[chosen.to(target.device)]
+    return torch.tensor([0, second], device=first.device)
+
+
+def _rows(inputs: Inputs, chosen: Tensor) -> Inputs:
+    return {n: t[chosen] for n, t in inputs.items()} if isinstance(inputs, Mapping) else inputs[chosen]
+
+
+def _of_samples(method: Callable, chosen: Tensor, tokens: int | None = None) -> Callable:
+    """The method, told what it knows of a batch (:mod:`methods.players`) for some samples, cut to so many tokens."""
+    players = getattr(method, "players", None)
+    return method if players is None else replace(method, players=players.of_samples(chosen, tokens))
 
 
 # --- float64
@@ -313,7 +341,7 @@ def _in_doubles(modules: Sequence[nn.Module]) -> Iterator[None]:
         for t, data in kept:
             t.data = data.double()
         torch.set_default_dtype(torch.float64)
-        with _Widened():
+        with Widened():
             yield
     finally:
         torch.set_default_dtype(default)
@@ -321,7 +349,7 @@ def _in_doubles(modules: Sequence[nn.Module]) -> Iterator[None]:
             t.data = data
 
 
-class _Widened(TorchFunctionMode):
+class Widened(TorchFunctionMode):
     """Turns casts to narrower types into casts to float64."""
 
     def __torch_function__(self, function, types, args=(), kwargs=None):

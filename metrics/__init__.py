@@ -11,13 +11,12 @@ from metrics.agreement import (
 from metrics.bootstrap import (
     Statistic,
     bootstrap,
-    holm,
     interval,
-    paired_p_value,
 )
 from metrics.bounds import (
     aopc_bounds,
 )
+from metrics.comparisons import Comparisons, compare
 from metrics.curves import (
     aopc,
     area,
@@ -55,6 +54,7 @@ from metrics.fills import (
     inpaint,
     rise_blur,
 )
+from metrics.intervals import intervals, wilson
 from metrics.localisation import (
     box_mask,
     mask_share,
@@ -182,6 +182,7 @@ __all__ = [
     "ClassSimilarity",
     "ColumnMean",
     "Columns",
+    "Comparisons",
     "Comprehensiveness",
     "Curve",
     "DecisionFlip",
@@ -225,6 +226,7 @@ __all__ = [
     "bootstrap",
     "box_mask",
     "class_sensitivity",
+    "compare",
     "completeness",
     "comprehensiveness",
     "decision_flip",
@@ -241,10 +243,10 @@ __all__ = [
     "gini",
     "group_salience",
     "histogram_entropy",
-    "holm",
     "infidelity",
     "inpaint",
     "interval",
+    "intervals",
     "kendall",
     "leave_one_out",
     "log_odds",
@@ -259,7 +261,6 @@ __all__ = [
     "miou",
     "normalised_aopc",
     "orders_planted_maps",
-    "paired_p_value",
     "pearson",
     "pixel_accuracy",
     "pixels_of",
@@ -298,4 +299,5 @@ __all__ = [
     "unit_counts",
     "unit_ranks",
     "upsample",
+    "wilson",
 ]

@@ -14,6 +14,7 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 
 import bench  # noqa: F401
+import methods
 from bench.catalogue import CONF, PROJECT, Catalogue
 from bench.config import (
     DESCRIPTION,
@@ -55,7 +56,23 @@ def choices(group: str) -> list[str]:
 
 
 def test_there_is_a_file_per_method():
-    assert {*METHODS, *ALL_BLOCKS, *ABLATIONS, *REFERENCES, "custom"} == set(choices("method"))
+    assert {*METHODS, *ALL_BLOCKS, *ABLATIONS, *REFERENCES, "custom"} <= set(choices("method"))
+    targets = {method_section(name, [])["_target_"] for name in choices("method") if name != "custom"}
+    offered = {f"methods.{name}" for name in methods.__all__ if hasattr(getattr(methods, name), "passes")}
+    assert offered <= targets
+
+
+def test_methods_have_places_and_titles_of_their_own():
+    sections = [method_section(name, []) for name in choices("method") if name != "custom"]
+    for key in ("order", "title"):
+        assert len({section[key] for section in sections}) == len(sections)
+
+
+@pytest.mark.parametrize("name", [name for name in choices("method") if name not in ("custom", "oracle")])
+def test_a_method_is_built_from_its_file_and_says_what_it_costs(name):
+    cost = build("method", method_section(name, [])).passes(197, 12)
+    assert cost.forward >= 1
+    assert cost.backward >= 0
 
 
 def test_tasks_are_found_in_the_order_of_the_paper():

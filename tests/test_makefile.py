@@ -67,7 +67,13 @@ def test_a_sweep_is_of_all_experiments_or_of_some_and_makes_no_tables():
 
 @pytest.mark.parametrize(
     ("target", "program"),
-    [("models", "tests.families"), ("speed", "tests.speed"), ("profile", "tests.speed.profile")],
+    [
+        ("models", "tests.families"),
+        ("speed", "tests.speed"),
+        ("gpu", "tests.speed.gpu"),
+        ("precision", "tests.speed.precision"),
+        ("profile", "tests.speed.profile"),
+    ],
 )
 def test_what_is_no_part_of_the_benchmark_runs_from_the_tests(target, program):
     (ran,) = commands(target)

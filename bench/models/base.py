@@ -73,11 +73,14 @@ class Maps:
             one per token of texts, (batch, tokens).
         prefix: of the tokens that stand before those of the patches, (batch, tokens).
         target: the explained classes, numbered as by the data set, (batch,).
+        word_score: how the method says that a word's score comes from those of its pieces, ``sum``, ``max`` or
+            ``mean``; None if it says nothing.
     """
 
     values: Tensor
     prefix: Tensor
     target: Tensor
+    word_score: str | None = None
 
     def pixels(self, size: tuple[int, int]) -> Tensor:
         """Maps of images, upsampled bilinearly where they are of patches and min–max scaled: (batch, *size), 0..1.

@@ -67,11 +67,10 @@ class TextModel:
     def __repr__(self) -> str:
         return f"{type(self.module).__name__} from {self.path}"
 
-    def __call__(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Logits (batch, classes)."""
-        return self.module(**inputs).logits
-
-    forward = __call__
+    @property
+    def mask_id(self) -> int | None:
+        """The id of the token that stands for a masked one; None if the model has none, as decoders."""
+        return self.tokenizer.mask_token_id
 
     @property
     def pad_id(self) -> int | None:
@@ -79,10 +78,11 @@ class TextModel:
         own, models = self.tokenizer.pad_token_id, self.module.config.pad_token_id
         return own if own is not None and own == models else None
 
-    @property
-    def mask_id(self) -> int | None:
-        """The id of the token that stands for a hidden one; None if the tokenizer has none."""
-        return self.tokenizer.mask_token_id
+    def __call__(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Logits (batch, classes)."""
+        return self.module(**inputs).logits
+
+    forward = __call__
 
     def to(self, device: torch.device) -> "TextModel":
         """Move the weights; returns the model."""

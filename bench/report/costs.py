@@ -14,9 +14,10 @@ from bench.figures.panels import with_bands
 from bench.figures.style import Panel
 from bench.report.html import Grid
 from bench.report.shown import Shown, kept_maps
-from bench.runner.records import WARNINGS, warnings
+from bench.runner.records import FIGURES, warnings
 from bench.store.cells import Result
 from bench.store.identity import ANY
+from bench.tables.conditions import title_read
 from bench.tables.format import Column, Entry, readable
 from bench.tables.select import Scored
 from bench.tables.statistics import in_words, ordered, protocol_label
@@ -126,12 +127,14 @@ def precision_recall(part: Part, shown: Shown, count: int) -> tuple[Panel, int]:
                     found[label].append(100 * precision[0].numpy())
             advance()
     curves = {
-        ("precision", label): Curve(100 * RECALLS, np.stack(values), "recall, %", "precision, %")
+        ("precision", label): Curve(
+            100 * RECALLS, np.stack(values), "recall, %", "precision, %", (0.0, 100.0)
+        )
         for label, values in found.items()
         if len(values) == len(drawn)
     }
     data = with_bands(curves, config["seed"])
-    title = f"{config['model']['title']}\n{config['dataset']['title']}"
+    title = f"{title_read(part.selection, 'model')}\n{title_read(part.selection, 'dataset')}"
     return Panel(title, "recall, %", "precision, %", data), len(drawn)
 
 
@@ -178,7 +181,7 @@ def described(part: Part, belongs: Callable[[Scored], bool] = lambda one: True) 
 def _described(result: Result, name: str, one: Scored | None, part: Part) -> Described:
     record, identity, measured = result.record, result.identity, part.measured
     skipped, phases = record.get("skipped") or [], record.get("seconds_per_sample") or {}
-    sanity, facts = record.get("sanity", {}), {}
+    checks, facts = record.get("checks", {}), {}
     if one is not None:
         own = measured[(measured["method"] == one.label) & (measured["explained"] == one.explained)]
         values = [f"{r.metric}{f'@{r.k}' if r.k else ''} {r.value:.4g}" for r in own.itertuples(index=False)]
@@ -191,14 +194,13 @@ def _described(result: Result, name: str, one: Scored | None, part: Part) -> Des
         [f"per sample: {', '.join(f'{phase} {s:.3g} s' for phase, s in phases.items())}"] if phases else []
     )
     peak = record.get("peak_memory_bytes")
-    looked = [f"{WARNINGS[key][1]}: {sanity[key]:.2g}" for key in WARNINGS if key in sanity]
-    looked += [] if sanity.get("thorough") else ["maps were not looked at (sanity=true does)"]
+    checked = [f"{text}: {_figure(checks[key])}" for key, (_, text) in FIGURES.items() if key in checks]
     facts |= {
         "samples": f"{record['samples']}" + (f", {len(skipped)} more skipped" if skipped else ""),
         "protocol": protocol_label(part.config),
-        "model": part.config["model"]["title"],
+        "model": title_read(part.selection, "model"),
         "content of the model (SHA-256)": in_words(identity["model"]["content"]),
-        "data": part.config["dataset"]["title"],
+        "data": title_read(part.selection, "dataset"),
         "content of the data": str(identity["dataset"]["content"]),
         "seed": str(identity["dataset"]["seed"]),
         "device": record.get("device", NOT_RECORDED),
@@ -206,9 +208,13 @@ def _described(result: Result, name: str, one: Scored | None, part: Part) -> Des
         "time": "; ".join(times) or NOT_RECORDED,
         "peak memory": NOT_RECORDED if peak is None else f"{peak / 2**20:.0f} MiB",
         "versions": in_words(record.get("versions", {})) or NOT_RECORDED,
-        "sanity": "; ".join(looked),
+        "checks": "; ".join(checked) or "none: no method made these rows",
         "file": f"{record['kind']}/{result.path.name}",
     }
     anchor = f"cell-{record['kind']}-{result.path.stem}"
     shown = json.dumps(record["config"], indent=1, default=str)
-    return Described(name, anchor, facts, warnings(sanity), shown)
+    return Described(name, anchor, facts, warnings(checks), shown)
+
+
+def _figure(found: float | str) -> str:
+    return found if isinstance(found, str) else f"{found:.2g}"

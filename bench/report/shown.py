@@ -169,7 +169,8 @@ class Shown:
             and name in kept
             and (not self.knows_classes(label) or kept[name]["explained_class"] == number)
         ):
-            own = Explainer(self.model, None, self.numbers, "predicted", {None: kept})
+            method = self._explainers[label].method if label in self._explainers else None
+            own = Explainer(self.model, method, self.numbers, "predicted", {None: kept})
             return own.kept_maps(seen.batch, lambda: torch.tensor([number]), None, exact=False)
         if label not in self._explainers:
             return None

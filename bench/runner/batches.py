@@ -185,3 +185,15 @@ def seed_everything(seed: int, position: int | None = None) -> None:
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002  the global state is what they draw from
     torch.manual_seed(seed)
+
+
+@contextmanager
+def kept_random_state() -> Iterator[None]:
+    """Leave what :func:`seed_everything` seeds as it was, whatever is drawn meanwhile."""
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002
+    with torch.random.fork_rng():
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])  # noqa: NPY002

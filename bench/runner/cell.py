@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from bench.cli import progress, say, tell
 from bench.config import build
@@ -15,6 +16,7 @@ from bench.data.samples import Limited
 from bench.errors import BenchError
 from bench.runner import tracking
 from bench.runner.batches import block
+from bench.runner.finished import in_words
 from bench.runner.foreign import ForeignMaps
 from bench.runner.identities import Source, is_embedded, maps_id, measurement_id
 from bench.runner.loop import Filled, fill
@@ -89,7 +91,7 @@ class Plan:
 
     def wanted(self) -> list[Wanted]:
         """The cells that are not finished as they are asked for: maps to keep, then measurements."""
-        missing = [(m, None, cell) for m, cell in self.measured if not self._is_finished(m, cell)]
+        missing = [(m, None, cell) for m, cell in self.measured if not self._is_finished(cell)]
         if self.config["keep"] == "none" or isinstance(self.method, Oracle):
             return missing
         if self.config["keep"] == "pixels":
@@ -99,17 +101,14 @@ class Plan:
             made |= {None for measurement, *_ in missing if measurement.needs_maps}
         # First, so that a run that is killed leaves no measurement finished whose maps are not.
         maps = [(None, v, cell) for v, cell in self.maps.items() if v in made]
-        return [entry for entry in maps if not self._is_finished(None, entry[2])] + missing
+        return [entry for entry in maps if not self._is_finished(entry[2])] + missing
 
-    def _is_finished(self, measurement: Measurement | None, cell: Cell) -> bool:
+    def _is_finished(self, cell: Cell) -> bool:
         # Beside what a restarted job began anew lies what it is to replace.
         outdated = self.config["rerun"] and (not is_restarted() or cell.work_folder.exists())
         if outdated or not cell.is_done():
             return False
-        record = cell.result().record
-        if self.config["sanity"] and _is_of_maps(measurement) and not _is_looked_at(record):
-            return False
-        return self.skipping or not record.get("skipped")
+        return self.skipping or not cell.result().record.get("skipped")
 
 
 def run(config: Mapping[str, Any]) -> dict[str, float] | None:
@@ -192,10 +191,8 @@ def _filled(plan: Plan, held: set[str]) -> dict[str, float] | None:
     _tidy(plan, held)
     if not all(done for one, done in finished if one.measurement is not None):
         return None
-    summary = plan_summary(plan)
-    last_k = {name.partition("@")[0]: name for name in summary}.values()
-    tell(f"{plan}: " + ", ".join(f"{name} {summary[name]:.4g}" for name in last_k))
-    return summary
+    tell(f"{plan} on {in_words(config, plan.task, _rows(plan))}")
+    return plan_summary(plan)
 
 
 def _begun(plan: Plan, measurement: Measurement | None, variant: Variant | None, cell: Cell) -> Filled:
@@ -301,8 +298,6 @@ def _kept(plan: Plan, filled: Sequence[Filled]) -> dict[Variant | None, KeptMaps
         variant: KeptMaps(cell.result())
         for variant, cell in plan.maps.items()
         if cell.id.stem not in being_made and not plan.config["rerun"] and cell.is_done()
-        # All maps are to be looked at, which is done where they are made.
-        if not plan.config["sanity"] or variant is not None or _is_looked_at(cell.result().record)
     }
 
 
@@ -335,8 +330,13 @@ def _check_unchanged(plan: Plan, filled: Sequence[Filled]) -> None:
 
 def plan_summary(plan: Plan) -> dict[str, float]:
     """The metrics of a plan whose measurements are all finished: ``name``, or ``name@k`` for each k."""
+    return plan.task.summary(_rows(plan))
+
+
+def _rows(plan: Plan) -> dict[str, pd.DataFrame]:
+    """The rows of a plan whose measurements are all finished, by the names of the measurements."""
     rows = [cell.result().rows for _, cell in plan.measured]
-    return plan.task.summary(dict(zip(plan.task.measured_names(), rows, strict=True)))
+    return dict(zip(plan.task.measured_names(), rows, strict=True))
 
 
 def dataset_of(config: Mapping[str, Any]) -> Any:
@@ -387,11 +387,6 @@ def _check_labelled(config: Mapping[str, Any], task: Task, dataset: Any) -> None
 def _alone(cell: Cell):
     """Exclusive lock for the short moments in which a cell is started or finished."""
     return claimed(cell.lock_file("whole"), wait=True)
-
-
-def _is_looked_at(record: Mapping[str, Any]) -> bool:
-    """Whether all maps of a cell were looked at (``sanity=true``) when they were made."""
-    return record.get("sanity", {}).get("thorough", True)
 
 
 def _is_shared(cell: Cell, config: Mapping[str, Any] | None) -> bool:

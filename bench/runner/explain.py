@@ -10,10 +10,11 @@ from torch import Tensor
 from bench.errors import BenchError
 from bench.models import Batch, Maps, Model
 from bench.models.base import Inputs
+from bench.runner.checks import Checks
 from bench.runner.foreign import ForeignMaps
 from bench.runner.resources import is_out_of_memory
 from bench.tasks import Oracle
-from methods import NoAttentionError, NoRuleError, RefusedError
+from methods import NoAttentionError, NoRuleError, Patches, RefusedError, Words
 
 REFUSALS = (NoAttentionError, NoRuleError, RefusedError)
 
@@ -37,6 +38,19 @@ def with_prefix_tokens(method: Callable, model: Model, given: Mapping[str, Any])
     return method
 
 
+def with_players(method: Callable, model: Model, batch: Batch) -> Callable:
+    """The method, told which tokens make the words of a batch, or the model's patches, if it asks and was not told.
+
+    It asks by a field ``players`` that is None (:mod:`methods.players`).
+    """
+    asks = is_dataclass(method) and hasattr(method, "players")
+    if not asks or method.players is not None:
+        return method
+    if batch.words is not None:
+        return replace(method, players=Words(batch.words, model.mask_id, model.pad_id))
+    return replace(method, players=Patches(model.grid, model.prefix_tokens))
+
+
 def explain(
     method: Callable,
     model: Model,
@@ -44,7 +58,7 @@ def explain(
     target: Tensor,
     numbers: tuple[int, ...] | range,
     inputs: Inputs | None = None,
-    look: Callable | None = None,
+    checks: Checks | None = None,
 ) -> Maps:
     """Call a method on a batch, and check what it returns. Nothing else calls a method.
 
@@ -52,7 +66,7 @@ def explain(
         target: the classes to explain, numbered as by the data set, (batch,).
         numbers: the index of the logit of each of these classes.
         inputs: what to explain in the place of the batch's own inputs.
-        look: is shown what the method was called with and what it returned.
+        checks: begun with the first batch, and shown the method, what it was called with and what it returned.
 
     Raises:
         BenchError: if the method refuses, or naming the samples whose relevance is not finite.
@@ -68,8 +82,10 @@ def explain(
     if isinstance(method, ForeignMaps):
         return method.maps(batch, target, model)
     logits = torch.tensor(list(numbers), device=target.device)[target]
-    inputs = batch.inputs if inputs is None else inputs
+    inputs, method = batch.inputs if inputs is None else inputs, with_players(method, model, batch)
     try:
+        if checks is not None:
+            checks.begin(method, model.forward, inputs, logits)
         relevance = method(model.forward, inputs, logits)
     except ValueError as e:
         if isinstance(e.__cause__, RuntimeError) and _is_not_of_the_model(e.__cause__):
@@ -92,9 +108,9 @@ def explain(
             f"method: {name} returned NaN or infinite relevance for {', '.join(bad)}; "
             "a map must be finite to be ranked"
         )
-    if look is not None:
-        look(model.forward, inputs, logits, relevance)
-    return model.maps(relevance, batch, target)
+    if checks is not None:
+        checks.look(method, model.forward, inputs, logits, relevance)
+    return replace(model.maps(relevance, batch, target), word_score=getattr(method, "word_score", None))
 
 
 def _is_not_of_the_model(error: RuntimeError) -> bool:

@@ -16,11 +16,11 @@ from bench.errors import BenchError
 from bench.models import Batch, Maps, Model
 from bench.models.base import predicted
 from bench.runner.batches import BatchSize, evaluated, loaded, readers_may_die, seed_everything
+from bench.runner.checks import Checks
 from bench.runner.explain import explain, with_prefix_tokens
 from bench.runner.foreign import ForeignMaps, real_tokens
 from bench.runner.records import merged
 from bench.runner.resources import Meter, device_of, keep_freed_memory, versions
-from bench.runner.sanity import Findings
 from bench.runner.sweep import ended_by_signals
 from bench.store.blocks import POSITION, Part, Work
 from bench.store.cells import Cell, KeptMaps
@@ -80,7 +80,7 @@ class Explainer:
         explained: ``predicted`` or ``target``.
         kept: finished explanations to take maps from, by their variant (None: the plain one).
         known: predicted classes that are stored already, by the ids of the samples.
-        findings: what is noticed about the maps.
+        checks: what is checked of the method meanwhile.
     """
 
     model: Model
@@ -89,7 +89,7 @@ class Explainer:
     explained: str
     kept: Mapping[Variant | None, KeptMaps] = field(default_factory=dict)
     known: Mapping[str, int] = field(default_factory=dict)
-    findings: Findings | None = None
+    checks: Checks | None = None
 
     def predicted(self, batch: Batch) -> Tensor:
         """The predicted classes, from the store where they are all there, else by a forward pass."""
@@ -110,9 +110,8 @@ class Explainer:
                 logits = self.model.forward(batch.inputs)[:, list(self.numbers)]
             target = variant.target(logits, target).clone()
             inputs = variant.inputs(batch.inputs, batch.ids)
-        look = self.findings.look if self.findings is not None and variant is None else None
         with nullcontext() if variant is None else variant.model(self.model):
-            return explain(self.method, self.model, batch, target, self.numbers, inputs, look)
+            return explain(self.method, self.model, batch, target, self.numbers, inputs, self.checks)
 
     def kept_maps(
         self, batch: Batch, predictions: Callable[[], Tensor], variant: Variant | None, exact: bool
@@ -131,6 +130,7 @@ class Explainer:
         if kept is None or not all(name in kept for name in batch.ids):
             return None
         maps = _restored([kept[name] for name in batch.ids], batch, self.model)
+        maps = replace(maps, word_score=getattr(self.method, "word_score", None))
         if variant is not None:
             return maps
         if self.explained == "predicted" and not exact and not all(name in self.known for name in batch.ids):
@@ -179,11 +179,11 @@ def fill(
     method = with_prefix_tokens(method, model, config["method"])
     if isinstance(method, ForeignMaps):
         method.check(config, model)
-    findings = Findings.of(method, config["sanity"])
+    checks = Checks.of(method)
     numbers = model.numbers(getattr(dataset, "classes", None))
-    explainer = Explainer(model, method, numbers, config["explained"], kept, known, findings)
+    explainer = Explainer(model, method, numbers, config["explained"], kept, known, checks)
     batch_size, meter = BatchSize.of(config["batch_size"], model.device), Meter(model.device)
-    attempt = nullcontext if findings is None else findings.attempt
+    attempt = nullcontext if checks is None else checks.attempt
 
     def evaluate(items: list) -> int:
         positions, samples = zip(*items, strict=True)
@@ -217,10 +217,10 @@ def fill(
         return len(items)
 
     left = sorted(set().union(*(one.left for one in filled)))
-    reused = kept[None].result.record.get("sanity") if None in kept else None
-    saving = Saving(config, filled, model, meter, batch_size, findings, reused)
+    reused = kept[None].result.record.get("checks", {}) if None in kept else {}
+    saving = Saving(config, filled, model, meter, batch_size, checks, reused)
     with (
-        progress(str(filled[-1].cell), len(left), "sample") as advance,
+        progress(str(filled[-1].cell), len(left), "sample", config["save_every"]) as advance,
         ended_by_signals(),
         readers_may_die(),
     ):
@@ -252,11 +252,11 @@ class Saving:
         model: Model,
         meter: Meter,
         batch_size: BatchSize,
-        findings: Findings | None,
-        reused: Mapping[str, Any] | None,
+        checks: Checks | None,
+        reused: Mapping[str, Any],
     ):
         self._config, self._filled, self._model = config, filled, model
-        self._meter, self._batch_size, self._findings, self._reused = meter, batch_size, findings, reused
+        self._meter, self._batch_size, self._checks, self._reused = meter, batch_size, checks, reused
         self._skipped: dict[int, str] = {}
         self._last, self._clock = time.monotonic(), time.time()
         self._waiting = self.saved = 0
@@ -287,7 +287,8 @@ class Saving:
             rows = one.take()
             skipped = {position: why for position, why in self._skipped.items() if position in one.left}
             if len(rows) or (skipped and not one.unkept):
-                one.work.keep(one.shard, Part(rows, skipped, origin))
+                checks = origin["checks"] if one.explanations else {}
+                one.work.keep(one.shard, Part(rows, skipped, origin | {"checks": checks}))
         self.saved += self._waiting
         self._waiting = 0
         self._skipped.clear()
@@ -303,16 +304,8 @@ class Saving:
             "batch_size": self._batch_size.size,
             "peak_memory_bytes": self._batch_size.memory.peak(),
             "versions": versions(),
-            "sanity": self._sanity(),
+            "checks": merged([self._reused, {} if self._checks is None else self._checks.take()]),
         }
-
-    def _sanity(self) -> dict[str, Any]:
-        """What was noticed of the maps since the last time; of kept ones, what was when they were made."""
-        looked = self._config["sanity"]
-        found = {"thorough": looked} if self._findings is None else self._findings.take()
-        if self._reused is None:
-            return found
-        return merged([self._reused, found | {"thorough": self._reused.get("thorough", False)}])
 
 
 def _columns(one: Filled, explanations: Explanations) -> dict[str, Sequence] | None:

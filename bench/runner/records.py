@@ -4,19 +4,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.store.blocks import Part
+from methods.verify import NOT_APPLICABLE
 
-# What is looked at: beyond which number a table warns, and how.
-WARNINGS = {
-    "conservation_error": (1e-3, "relevance lost or gained by the rules, of 1 put in"),
-    "logits_error": (
-        1e-3,
-        "relative difference of the explained logits from the model's own, at most",
-    ),
+# What is checked of maps: beyond which figure a table warns, and how. Those without a limit are refused beyond
+# their own (methods.verify.LIMITS), so that no row exceeds it.
+FIGURES = {
+    "logits": (None, "logits on the tape from the model's own, at most"),
+    "alone": (None, "map of a sample alone from its map in a batch, at most"),
+    "gradient": (None, "gradient of attention from a central difference, at most"),
+    "conserved": (None, "relevance lost or gained by the rules, of 1 put in"),
+    "classes": (None, "maps of two classes from each other, at most"),
     "deviation": (1e-2, "relative deviation of maps from those in float64, at most"),
-    "same_for_another_class": (0, "maps that do not change with the class, of a method that should"),
 }
-
-COUNTS = ("same_for_another_class",)  # maps; the others are the largest figure seen
 
 
 def origin_of(parts: Sequence[Part]) -> dict[str, Any]:
@@ -34,7 +33,7 @@ def origin_of(parts: Sequence[Part]) -> dict[str, Any]:
         "batch_size": last["batch_size"],
         "peak_memory_bytes": max(o["peak_memory_bytes"] for o in origins),
         "versions": last["versions"],
-        "sanity": merged([o["sanity"] for o in origins]),
+        "checks": merged([o.get("checks", {}) for o in origins]),
     }
     others = []
     for o in origins:
@@ -45,20 +44,30 @@ def origin_of(parts: Sequence[Part]) -> dict[str, Any]:
     return origin
 
 
-def merged(findings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What was found in all parts of a cell: how often, or at most."""
-    total: dict[str, Any] = {"thorough": all(found.get("thorough", False) for found in findings)}
-    for found in findings:
+def merged(checks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What was found in all parts of a cell: the largest figures, and all that was noted."""
+    total: dict[str, Any] = {}
+    for found in checks:
         for name, value in found.items():
-            if name in COUNTS:
-                total[name] = total.get(name, 0) + value
-            elif name != "thorough":
-                total[name] = max(total.get(name, 0.0), value)
+            known = total.get(name)
+            if name == "notes":
+                total[name] = list(dict.fromkeys([*(known or []), *value]))
+            elif name == "dtype":
+                total[name] = value if known in (None, value) else f"{known}, {value}"
+            elif not isinstance(known, float):  # nothing yet, or "not applicable"
+                total[name] = value
+            elif isinstance(value, float):
+                total[name] = max(known, value)
     return total
 
 
 def warnings(found: Mapping[str, Any]) -> list[str]:
-    """What a reader of a cell's table must know of its findings."""
-    return [
-        f"{text}: {found[name]:.3g}" for name, (limit, text) in WARNINGS.items() if found.get(name, 0) > limit
+    """What a reader of a cell's table must know of its checks."""
+    beyond = [
+        f"{text}: {found[name]:.3g}"
+        for name, (limit, text) in FIGURES.items()
+        if limit is not None and found.get(name, 0) > limit
     ]
+    if found.get("alone") == NOT_APPLICABLE:
+        beyond.append("the method draws anew at each call, so its maps cannot be made again")
+    return beyond + found.get("notes", [])

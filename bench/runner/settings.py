@@ -24,9 +24,8 @@ def check(config: dict[str, Any]) -> None:
         if type(value) is not int or not least <= value < 2**32:  # numpy takes no larger seed
             hint = {"batch_size": ", or auto", "limit": ", or null", "seed": " and below 2^32"}.get(key, "")
             raise BenchError(f"{key}={value}: expected a whole number, {least} or more{hint}")
-    for key in ("rerun", "sanity"):
-        if not isinstance(config[key], bool):
-            raise BenchError(f"{key}={config[key]}: expected true or false")
+    if not isinstance(config["rerun"], bool):
+        raise BenchError(f"rerun={config['rerun']}: expected true or false")
     for key, choices in (
         ("explained", ("predicted", "target")),
         ("on_bad_sample", ("stop", "skip")),

@@ -10,7 +10,8 @@ from bench.catalogue import catalogue_of
 from bench.config import flatten
 from bench.errors import BenchError
 from bench.tables.select import Scored, Selection
-from metrics import Metric, bootstrap, holm, interval, paired_p_value
+from metrics import Metric, bootstrap, compare, intervals
+from metrics.intervals import FEW
 
 COLUMN = ["metric", "explained", "k"]  # what, besides the method, a number depends on
 RESAMPLES = 10_000
@@ -21,12 +22,15 @@ def numbers(selection: Selection) -> pd.DataFrame:
     """Every metric of every method, one per row, in the order of the methods.
 
     Columns: method (its label), method_settings, metric, explained, k (0 where there is none), value, low and high
-    (95 % bootstrap interval over samples), p_value (two-sided paired bootstrap against the best method of the same
-    metric, Holm-corrected within it; 1 for the best itself), samples (those on which the metric is defined). A
-    metric that is defined on no sample of a method has the value NaN; one whose measurements a method lacks has no
-    row.
+    (95 % interval over samples, :func:`metrics.intervals`), interval (how that was made), p_value (two-sided, against
+    the best method of the same metric, corrected for all pairs of methods: :func:`metrics.compare`; 1 for the best
+    itself), rank_low and rank_high (1 + how many are significantly better, and their number less how many are
+    significantly worse), letters (two methods share one if they cannot be told apart), samples (those on which the
+    metric is defined). A metric that is defined on no sample of a method has the value NaN; one whose measurements a
+    method lacks has no row.
 
-    Floor and ceiling are never the best; the ceiling, which explains no model, is not tested either.
+    Floor and ceiling are never the best, nor is a number of fewer than 30 samples: where all have fewer, nothing is
+    compared. The ceiling, which explains no model, is not compared either.
 
     Raises:
         BenchError: if no sample is scored.
@@ -58,28 +62,37 @@ def numbers(selection: Selection) -> pd.DataFrame:
     with np.errstate(invalid="ignore", divide="ignore"):  # resamples without a sample on which it is defined
         chosen = [statistics[i] for i in defined]
         resampled[defined] = bootstrap(chosen, RESAMPLES, seed=selection.config["seed"])
-    low, high = interval(resampled)
+        low, high, kinds = intervals(statistics, RESAMPLES, selection.config["seed"], resampled=resampled)
     values = [statistic.value if statistic.count else np.nan for statistic in statistics]
-    table = pd.DataFrame(entries).assign(value=values, low=low, high=high)
-    p_values = np.full(len(table), np.nan)
-    for (metric, *_), column in table.groupby(COLUMN, sort=False):
-        p_values[column.index] = _p_values(column, metrics[metric], resampled)
     samples = [statistic.count for statistic in statistics]
-    return table.assign(p_value=p_values, samples=samples).drop(columns="kind")
+    table = pd.DataFrame(entries).assign(value=values, low=low, high=high, interval=kinds, samples=samples)
+    compared = pd.DataFrame(np.nan, index=table.index, columns=["p_value", "rank_low", "rank_high"])
+    compared["letters"] = ""
+    for (metric, *_), column in table.groupby(COLUMN, sort=False):
+        found = _compared(column, metrics[metric], resampled)
+        compared.loc[found.index, found.columns] = found
+    return table.join(compared).drop(columns="kind")
 
 
-def _p_values(column: pd.DataFrame, metric: Metric, resampled: np.ndarray) -> np.ndarray:
-    """The p-value of each row of a column of the table."""
-    found = pd.Series(np.nan, index=column.index)  # of a metric that is not defined
-    column = column[column["value"].notna()]
-    competing = column.loc[~column["kind"].isin(["floor", CEILING]), "value"]
+def _compared(column: pd.DataFrame, metric: Metric, resampled: np.ndarray) -> pd.DataFrame:
+    """How each row of a column of the table compares with the best, and with all others."""
+    column = column[column["value"].notna() & (column["kind"] != CEILING)]
+    competing = column.index[(column["kind"] != "floor") & (column["samples"] >= FEW)]
     if metric.higher_is_better is None or not len(competing):
-        return found.to_numpy()
-    best = competing.idxmax() if metric.higher_is_better else competing.idxmin()
-    others = column.index[(column.index != best) & (column["kind"] != CEILING)]
-    found[others] = holm(paired_p_value(resampled[best], resampled[others]))
-    found[best] = 1.0
-    return found.to_numpy()
+        return column.iloc[:0, :0]
+    sign = 1 if metric.higher_is_better else -1
+    comparisons = compare(sign * column["value"], sign * resampled[column.index])
+    best = column.index.get_loc((sign * column.loc[competing, "value"]).idxmax())
+    ranks = comparisons.rank_intervals()
+    return pd.DataFrame(
+        {
+            "p_value": comparisons.p_values[best],
+            "rank_low": ranks[:, 0].astype(float),
+            "rank_high": ranks[:, 1].astype(float),
+            "letters": comparisons.letters(),
+        },
+        index=column.index,
+    )
 
 
 def ordered(selection: Selection) -> list[Scored]:

@@ -161,8 +161,9 @@ class Task:
         metrics: for each its section of the configuration: ``_target_``, its arguments, and under ``reads``
             the measurements whose columns it reads.
         table: facts for tables, pages and figures: ``make`` (the target that makes the table), ``experiments``
-            (files of ``conf/experiment`` with its cells), ``caption`` (of its curves), ``published_on`` (models
-            and data of the published numbers), ``protocol`` (the sections of a protocol that concern it).
+            (files of ``conf/experiment`` with its cells), ``caption`` (of its curves), ``published_on`` (model and
+            data of the published numbers, in words) and ``published`` (the titles of both), ``protocol`` (the
+            sections of a protocol that concern it).
 
     Raises:
         BenchError: for a metric or a measurement that cannot be made.
@@ -256,7 +257,7 @@ class Task:
                 statistics = metric.statistics(columns)
             except (KeyError, ValueError) as e:
                 raise BenchError(f"metric {name}: it cannot read the columns {sorted(columns)}: {e!r}") from e
-            found |= {(name, k): statistic for k, statistic in statistics.items()}
+            found |= {(name, k): statistic.bounded(*metric.range) for k, statistic in statistics.items()}
         return found
 
     def summary(self, tables: Mapping[str, pd.DataFrame]) -> dict[str, float]:

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from bench.errors import BenchError
-from bench.models import Model
+from bench.models import Maps, Model
 from bench.tasks.base import Explanations, Variant, expect_modality, is_rising
 from metrics import token_f1
+
+OPERATIONS = {"sum": "sum", "max": "amax", "mean": "mean"}  # torch's names of how pieces make a word
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class RationaleOverlap:
 
     Args:
         k: numbers of words.
-        word_score: how a word's score comes from its pieces: ``max`` or ``mean``.
+        word_score: how a word's score comes from its pieces, where the method does not say (a class attribute
+            ``word_score``; additive ones say ``sum``): ``max`` or ``mean``.
 
     Raises:
         BenchError: for settings out of range.
@@ -55,7 +58,7 @@ class RationaleOverlap:
     def measure(self, explanations: Explanations) -> dict[str, Sequence]:
         """Numbers of words, and the scores at each k."""
         batch = explanations.batch
-        scores, visible = word_scores(explanations.maps.values.clamp(min=0), batch.words, self.word_score)
+        scores, visible = relevant_words(explanations.maps, batch.words, self.word_score)
         rationales = batch.rationales
         whole = token_f1(scores, rationales, self.k, valid=visible)
         within = token_f1(scores, rationales[:, : visible.shape[1]] & visible, self.k, valid=visible)
@@ -71,6 +74,25 @@ class RationaleOverlap:
         }
 
 
+def relevant_words(maps: Maps, words: Tensor, word_score: str) -> tuple[Tensor, Tensor]:
+    """The scores of words, at least 0, as the method of the maps says that they come from pieces.
+
+    Of a sum, which is that of an additive method, the pieces keep their signs and the word is clamped; of a maximum or
+    a mean each piece is, as in the paper's protocol.
+
+    Args:
+        words: as :func:`word_scores` takes them.
+        word_score: for a method that does not say, ``max`` or ``mean``.
+
+    Returns:
+        as :func:`word_scores`.
+    """
+    reduce = maps.word_score or word_score
+    pieces = maps.values if reduce == "sum" else maps.values.clamp(min=0)
+    scores, visible = word_scores(pieces, words, reduce)
+    return scores.clamp(min=0), visible
+
+
 def word_scores(token_scores: Tensor, words: Tensor, reduce: str = "max") -> tuple[Tensor, Tensor]:
     """From scores of word pieces to scores of words.
 
@@ -78,15 +100,19 @@ def word_scores(token_scores: Tensor, words: Tensor, reduce: str = "max") -> tup
         token_scores: (batch, tokens).
         words: the word each token belongs to, (batch, tokens), -1 for none. Words are numbered from 0 in the
             order of the text, and the visible ones are the first of the document.
-        reduce: ``max`` or ``mean`` over the pieces of a word.
+        reduce: ``sum``, ``max`` or ``mean`` over the pieces of a word.
 
     Returns:
         scores (batch, words), 0 at padding, and which words are visible, boolean, of the same shape.
+
+    Raises:
+        BenchError: for another ``reduce``.
     """
+    if reduce not in OPERATIONS:
+        raise BenchError(f"method.word_score={reduce!r}: expected one of {', '.join(OPERATIONS)}")
     count = max(int(words.max()) + 1, 1)
     scores = token_scores.new_zeros(len(words), count + 1)  # the last column takes what belongs to no word
     index = torch.where(words < 0, count, words)
-    operation = {"max": "amax", "mean": "mean"}[reduce]
-    scores.scatter_reduce_(1, index, token_scores, operation, include_self=False)
+    scores.scatter_reduce_(1, index, token_scores, OPERATIONS[reduce], include_self=False)
     visible = torch.zeros_like(scores, dtype=torch.bool).scatter_(1, index, True)
     return scores[:, :count], visible[:, :count]

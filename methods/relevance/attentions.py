@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from torch import Tensor
 
 from methods.relevance import calls as ops
 from methods.relevance.layouts import Layouts, along, place
 from methods.relevance.modules import RefusedError, calling_module
+from methods.relevance.program import Program
 
 
 @dataclass(eq=False)
@@ -19,6 +21,7 @@ class _Softmax:
         shape: that it came in.
         number: how many softmaxes came before it.
         module: that computed it.
+        order: how to make ``attention`` of what came in, and that of ``attention``; None as that.
         moved: itself, and what it was moved or cast to.
     """
 
@@ -26,7 +29,29 @@ class _Softmax:
     shape: tuple[int, ...]
     number: int
     module: str
+    order: "Order | None" = None
     moved: list[Tensor] = field(default_factory=list)
+
+
+Order = tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
+
+
+class Product(NamedTuple):
+    """The product of an attention with its values.
+
+    Attributes:
+        step: the number of the product among the calls of the forward pass.
+        attention: (batch, heads, queries, keys).
+        order: how to make (batch, heads, queries, keys) of the softmax, and of that the softmax again.
+        values_order: the same for (batch, heads, keys, head width) and the values; None if it cannot be told.
+        is_plain: whether it is a product of matrices, the attention first.
+    """
+
+    step: int | None
+    attention: Tensor
+    order: Order
+    values_order: Order | None
+    is_plain: bool
 
 
 class AttentionFinder:
@@ -35,20 +60,23 @@ class AttentionFinder:
     Args:
         batch: the number of samples.
         samples: which sample every element belongs to.
+        program: the calls of the forward pass.
 
     Attributes:
         attentions: the (batch, heads, queries, keys) probabilities after each softmax, in the order of use.
         values: the autograd nodes of what each of them multiplies; None for constants.
         numbers: how many softmaxes came before that of each.
+        products: with its values, of each.
         queries: which query every element belongs to that an attention was multiplied into.
     """
 
-    def __init__(self, batch: int, samples: Layouts):
+    def __init__(self, batch: int, samples: Layouts, program: Program):
         self.attentions: list[Tensor] = []
         self.values: list = []
         self.numbers: list[int] = []
+        self.products: list[Product] = []
         self.queries = Layouts()
-        self._batch, self._samples = batch, samples
+        self._batch, self._samples, self._program = batch, samples, program
         self._pending: list[_Softmax] = []
         self._faults: list[str] = []
 
@@ -75,8 +103,16 @@ class AttentionFinder:
             self._samples[result] = numbers
             self.queries[result] = along(result.shape[-2], result.ndim - 2, result.ndim)
             remember([attention, result])
-        self._pending.append(_Softmax(attention, shape, number, calling_module(), [result]))
+        self._pending.append(_Softmax(attention, shape, number, calling_module(), order, [result]))
         return result
+
+    def reordered(self, given: Tensor, result: Tensor) -> list[tuple[Tensor, Tensor, Callable]]:
+        """What the last softmax was made to, if :meth:`softmax` returned another tensor: from, to, and how."""
+        if result is given:
+            return []
+        attention, (to, back) = self._pending[-1].attention, self._pending[-1].order
+        steps = [(given, attention, to), (attention, result, back)]
+        return [step for step in steps if step[0] is not step[1]]
 
     def _order(self, t: Tensor) -> tuple[Callable, Callable] | None:
         """How to make (batch, heads, queries, keys) of a tensor, and of that the tensor again."""
@@ -122,9 +158,23 @@ class AttentionFinder:
                 self._pending.remove(softmax)
                 is_whole = self._is_whole(softmax, operands[used[0]], None if name == "einsum" else used[0])
                 self._multiplied(softmax, operands[1 - used[0]], is_whole)
+                if is_whole:
+                    step, order = self._program.step_of(result), self._order(operands[1 - used[0]])
+                    plain = name != "einsum" and used[0] == 0
+                    self.products.append(Product(step, softmax.attention, softmax.order, order, plain))
             elif name in ops.MOVEMENTS and isinstance(result, Tensor):
                 softmax.moved.append(result)
             return
+
+    def is_attention(self, t) -> bool:
+        """Whether a tensor is a softmax that has not multiplied values yet."""
+        return any(t is moved for softmax in self._pending for moved in softmax.moved)
+
+    def moved(self, t: Tensor, to: Tensor) -> None:
+        """Follow a softmax that was cast."""
+        for softmax in self._pending:
+            if any(t is known for known in softmax.moved):
+                softmax.moved.append(to)
 
     def _is_whole(self, softmax: _Softmax, t: Tensor, position: int | None) -> bool:
         """Whether a factor is all of a softmax, with its keys where they meet the values."""

@@ -15,13 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-IDENTITIES = {
-    # Functions of one tensor, element by element, and normalisations.
+# Functions of one tensor, element by element.
+ACTIVATIONS = {
     *("gelu", "relu", "tanh", "silu", "sigmoid", "leaky_relu", "elu", "mish", "hardswish", "softplus"),
-    *("softmax", "layer_norm", "rms_norm", "neg", "__neg__"),
 }
-
 NORMS = {"layer_norm", "rms_norm"}
+SIGNS = {"neg", "__neg__"}
+# Where normalisations that are spelled out compute 1/σ, or what they divide by.
+STATISTICS = {"rsqrt", "sqrt", "std", "norm", "linalg_norm", "linalg_vector_norm", "vector_norm"}
+CLAMPS = {"clamp", "clamp_min", "clip", "maximum", "reciprocal", "__rtruediv__", "__rdiv__"}  # of σ or to 1/σ
 ADDITIONS = {"add", "__add__", "__radd__"}
 SUBTRACTIONS = {"sub", "__sub__", "subtract"}
 PRODUCTS = {"mul", "__mul__", "__rmul__", "multiply"}
@@ -186,6 +188,21 @@ def positional(name: str, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
             break
         args = (*args, kwargs.pop(parameter))
     return args, kwargs
+
+
+def normalised(
+    x: Tensor, shape, weight: Tensor | None, bias: Tensor | None, eps: float | None, centred: bool
+) -> Tensor:
+    """``F.layer_norm``, or ``F.rms_norm`` if not ``centred``: all normalisations with one list of arguments."""
+    return F.layer_norm(x, shape, weight, bias, eps) if centred else F.rms_norm(x, shape, weight, eps)
+
+
+def as_normalised(name: str, args: tuple, kwargs: dict) -> tuple:
+    """The arguments of :func:`normalised` for a call of ``layer_norm`` or ``rms_norm``."""
+    centred = name == "layer_norm"
+    names = ("input", "normalized_shape", "weight", *(["bias"] if centred else []), "eps")
+    given = {"eps": 1e-5 if centred else None} | dict(zip(names, args, strict=False)) | kwargs
+    return *(given.get(n) for n in ("input", "normalized_shape", "weight", "bias", "eps")), centred
 
 
 def scaled_dot_product_attention(

@@ -4,20 +4,30 @@ import weakref
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from methods.relevance.gradients import GRADIENT, Gradient, OfRelevance, Proportional, Stabilised
 from methods.relevance.layouts import Place
-from methods.relevance.rules import RuleSet
+from methods.relevance.rules import RuleSet, bilinear, identity
 
 Kind = str | Callable  # a field of RuleSet, or a rule itself
 
 
 class NoRuleError(ValueError):
     """Relevance met an operation for which the rule set has no rule."""
+
+
+def no_rule(what: str, rules: RuleSet) -> str:
+    """What to tell of an operation that has no rule."""
+    return (
+        f"{what} has no relevance rule in the rule set '{rules}'; methods.register_rule adds one "
+        "(see 'Rules of your own' in docs/explaining.md)"
+    )
 
 
 class LedgerEntry(NamedTuple):
@@ -66,7 +76,7 @@ def _storage(t: Tensor) -> int:
 
 @dataclass
 class BackwardMode:
-    """What the tape carries backwards at present: relevance under ``rules``, or the gradient if None.
+    """What the tape carries backwards at present: by ``rules``, or the true gradient if None.
 
     Attributes:
         ledger: if not None, what every operation received and handed on is noted in it.
@@ -109,13 +119,48 @@ class BackwardMode:
         """What an operation returned, in the type that relevance is computed in."""
         return result if self.precision is None else result.float()
 
+    def rule(self, kind: Kind) -> Callable:
+        """The rule for an operation; its true gradient if that is what is carried.
+
+        Raises:
+            NoRuleError: if the rule set has none.
+        """
+        rules = self.rules
+        if rules is None:
+            return GRADIENT
+        if kind == "by its own norm":  # a tensor times 1/σ of itself, in a normalisation that is spelled out
+            return _by_constant(rules)
+        rule = rules.rule(kind.removesuffix(", swapped") if isinstance(kind, str) else kind)
+        if rule is None:
+            raise NoRuleError(no_rule(f"'{kind}'", rules))
+        if isinstance(kind, str):
+            swapped = kind.endswith(", swapped") and isinstance(rule, Gradient)
+            return rule.swapped() if swapped else rule
+        return OfRelevance(rule) if rules.form == "gradient" and not isinstance(rule, Gradient) else rule
+
+    def note(self, kind: Kind, incoming: Tensor, result: Tensor, inputs: Sequence, shares: Sequence) -> None:
+        """Note in the ledger what an operation received and handed on, if there is a ledger."""
+        if self.ledger is None:
+            return
+        pairs = [(incoming, result), *((s, x) for s, x in zip(shares, inputs, strict=True) if s is not None)]
+        is_gradient = self.rules.form == "gradient"
+        received, *handed_on = ((of_g(t, x) if is_gradient else t).sum().item() for t, x in pairs)
+        self.ledger.append(LedgerEntry(kind, received, sum(handed_on)))
+
     def shares(
-        self, kind: Kind, inputs: Sequence[Tensor], incoming: Tensor, result: Tensor, /, *arguments, **options
+        self,
+        rule: Callable,
+        inputs: Sequence[Tensor],
+        incoming: Tensor,
+        result: Tensor,
+        /,
+        *arguments,
+        **options,
     ) -> tuple:
-        """What the rule for an operation gives to those of its inputs that carry relevance.
+        """What a rule gives to those of an operation's inputs that carry relevance.
 
         Args:
-            kind: of the operation.
+            rule: for the operation.
             inputs: those that carry relevance, in order.
             incoming: the relevance of the operation's output.
             result: that output.
@@ -124,52 +169,86 @@ class BackwardMode:
         Raises:
             ValueError: if a rule, which may be a user's own, does not give each of them its share.
         """
-        rule = self.rules.rule(kind)
         shares = rule(incoming, result, *arguments, **options)
-        given = [tuple(share.shape) for share in shares] if isinstance(shares, tuple) else type(shares)
-        if given != (expected := [tuple(t.shape) for t in inputs]):
+        given = type(shares)
+        if isinstance(shares, tuple):
+            given = [None if share is None else tuple(share.shape) for share in shares]
+        expected = [tuple(t.shape) for t in inputs]
+        fits = isinstance(given, list) and len(given) == len(expected)
+        if not fits or any(g not in (None, e) for g, e in zip(given, expected, strict=True)):
             raise ValueError(
-                f"the rule {rule.__name__} must return a tuple of relevances, one for each input that carries"
-                f" relevance, of shapes {expected}; it returned {given}"
+                f"the rule {getattr(rule, '__name__', rule)} must return a tuple of relevances, one for each "
+                f"input that carries relevance, of shapes {expected}; it returned {given}"
             )
-        if self.ledger is not None:
-            handed_on = sum(share.sum().item() for share in shares)
-            self.ledger.append(LedgerEntry(kind, incoming.sum().item(), handed_on))
         return shares
 
     def shares_by_sample(
-        self, place: Place, kind: Kind, incoming: Tensor, kept: Kept, options: dict
+        self, place: Place, rule: Callable, incoming: Tensor, kept: Kept, options: dict
     ) -> tuple:
         """The same for a rule that looks at samples: it finds them along the leading dimension."""
         inputs = [kept.args[i] for i in kept.carriers]
         if place.leads(incoming, *inputs):
-            return self.shares(kind, inputs, incoming, kept.result, *kept.args, **options)
+            return self.shares(rule, inputs, incoming, kept.result, *kept.args, **options)
         result, *led = (
             place.leading(t.detach(), incoming.ndim) if isinstance(t, Tensor) else t
             for t in (kept.result, *kept.args)
         )
         incoming = place.leading(incoming, incoming.ndim)
-        shares = self.shares(kind, [led[i] for i in kept.carriers], incoming, result, *led, **options)
-        return tuple(place.back(share, t.shape) for share, t in zip(shares, inputs, strict=True))
+        shares = self.shares(rule, [led[i] for i in kept.carriers], incoming, result, *led, **options)
+        return tuple(
+            None if share is None else place.back(share, t.shape)
+            for share, t in zip(shares, inputs, strict=True)
+        )
+
+
+def _by_constant(rules: RuleSet) -> Callable:
+    """The rule for x ⊙ c(x), c(x) the 1/σ of a normalisation that is spelled out: c is a constant."""
+    if rules.norm is identity:  # it is not looked into, so this is no part of one
+        return rules.product
+    if isinstance(rules.norm, Gradient):
+        return rules.norm
+    return Gradient(only=0) if rules.form == "gradient" else _to_the_first
+
+
+def _to_the_first(R: Tensor, z: Tensor, x: Tensor, scale: Tensor) -> tuple[Tensor, None]:
+    return R.sum_to_size(x.shape), None
+
+
+def of_g(g: Tensor, x: Tensor) -> Tensor:
+    """The relevance x ⊙ g; 0 where nothing arrives, though x be infinite, as masked scores are."""
+    R = g * x.detach()
+    return R if R.isfinite().all() else R.masked_fill(g == 0, 0)
 
 
 class RuledModule(torch.autograd.Function):
-    """The output of a module that has a rule of its own as a whole.
+    """The output of a module that may have a rule of its own as a whole.
 
-    The gradient goes back through whatever happened inside, relevance goes to the module's input directly.
+    The gradient goes back through whatever happened inside, and so does relevance under a rule set that looks
+    into such modules; else relevance goes to the module's input directly.
     """
 
     @staticmethod
     def forward(ctx, mode, kind, output, x):
+        ctx.set_materialize_grads(False)
         ctx.mode, ctx.kind, ctx.kept = mode, kind, mode.keep([x.detach()], output.detach())
+        ctx.function, ctx.place, ctx.kwargs = None, None, {}
         return output.clone()
 
     @staticmethod
     def backward(ctx, incoming):
-        if ctx.mode.rules is None:
+        if incoming is None:
+            return (None,) * 4
+        rule = ctx.mode.rule(ctx.kind)
+        if isinstance(rule, Gradient):
+            return None, None, *rule.of([incoming]), None
+        if ctx.kind == "norm" and rule is not identity:
             return None, None, incoming, None
+        if isinstance(getattr(rule, "rule", None), Gradient):
+            raise NoRuleError(no_rule("the gradient of a whole module, in relevance form,", ctx.mode.rules))
         (x,), output = ctx.kept.args, ctx.kept.result
-        return None, None, None, *ctx.mode.shares(ctx.kind, [x], incoming, output, x)
+        shares = _shares(ctx, rule, [x], incoming)
+        ctx.mode.note(ctx.kind, incoming, output, [x], shares)
+        return None, None, None, *shares
 
 
 class RuledCall(torch.autograd.Function):
@@ -197,24 +276,50 @@ class RuledCall(torch.autograd.Function):
         if incoming is None:
             return (None,) * (6 + len(kept.args))
         carriers = kept.carriers
-        inputs = [kept.args[i] for i in carriers]
+        inputs, rule = [kept.args[i] for i in carriers], mode.rule(ctx.kind)
         if ctx.function is F.linear:  # not by its kind, which users may give to other functions
-            shares = _by_rows(ctx, incoming)
-        elif mode.rules is None:
-            shares = _gradients(ctx, inputs, incoming)
-        elif ctx.place is not None:
-            shares = mode.shares_by_sample(ctx.place, ctx.kind, incoming, kept, ctx.kwargs)
+            shares = _by_rows(ctx, rule, incoming)
         else:
-            shares = mode.shares(ctx.kind, inputs, incoming, kept.result, *kept.args, **ctx.kwargs)
+            shares = _shares(ctx, rule, inputs, incoming)
+            mode.note(ctx.kind, incoming, kept.result, inputs, shares)
         outgoing = [None] * len(kept.args)
         for i, share in zip(carriers, shares, strict=True):
             outgoing[i] = share
         return None, None, None, None, None, None, *outgoing
 
 
+def _shares(ctx, rule: Callable, inputs: Sequence[Tensor], incoming: Tensor) -> Sequence[Tensor | None]:
+    """What a rule gives to those inputs of an operation that carry."""
+    kept, z = ctx.kept, ctx.kept.result.detach()
+    if isinstance(rule, Gradient):
+        return rule.of(_gradients(ctx, inputs, incoming))
+    if isinstance(rule, Stabilised):
+        return _shares(ctx, rule.rule, inputs, incoming * _quotient(z, z + rule.epsilon))
+    if isinstance(rule, Proportional):
+        shares = _shares(ctx, rule.rule, inputs, _quotient(incoming, z + rule.epsilon))
+        return [s if s is None else of_g(s, x) for s, x in zip(shares, inputs, strict=True)]
+    if isinstance(rule, OfRelevance):
+        shares = _shares(ctx, rule.rule, inputs, of_g(incoming, z))
+        return [s if s is None else _quotient(s, x.detach()) for s, x in zip(shares, inputs, strict=True)]
+    if ctx.place is not None:
+        return ctx.mode.shares_by_sample(ctx.place, rule, incoming, kept, ctx.kwargs)
+    result = kept.result
+    if rule is bilinear and not result.requires_grad:
+        result = _graph(ctx.mode, ctx.function, kept.args, ctx.kwargs)
+    return ctx.mode.shares(rule, inputs, incoming, result, *kept.args, **ctx.kwargs)
+
+
+def _quotient(a: Tensor, b: Tensor) -> Tensor:
+    """a / b, and 0 where b = 0."""
+    nothing = b == 0
+    return (a / torch.where(nothing, 1, b)).masked_fill(nothing, 0)
+
+
 def _gradients(ctx, inputs: Sequence[Tensor], incoming: Tensor) -> Sequence[Tensor]:
     """The gradients of an operation's inputs, by autograd on what was kept of it."""
     result = ctx.kept.result
+    if ctx.function is F.linear:
+        return [incoming @ ctx.kept.args[1]]
     if not result.requires_grad:  # there is no graph yet, or what it was made from has been written into
         if ctx.function is torch.matmul and len(inputs) == 2 and min(t.ndim for t in inputs) > 1:
             u, v = (t.detach() for t in inputs)  # known without the product itself
@@ -231,7 +336,7 @@ def _graph(mode: BackwardMode, function: Callable, args: Sequence, kwargs: dict)
         return mode.stored(function(*args, **kwargs))
 
 
-def _by_rows(ctx, incoming: Tensor) -> tuple[Tensor]:
+def _by_rows(ctx, rule: Callable, incoming: Tensor) -> tuple[Tensor]:
     """What a linear layer hands on, computed for those rows alone that receive something.
 
     In the last block that is the class token's row, if the logits are read from it.
@@ -242,10 +347,12 @@ def _by_rows(ctx, incoming: Tensor) -> tuple[Tensor]:
     some = rows is not None
     if some:
         x, z, arriving = x[rows], z[rows], arriving[rows]
-    if ctx.mode.rules is None:
-        share = arriving @ weight
-    else:
-        (share,) = ctx.mode.shares(ctx.kind, [x], arriving, z, x, weight, *bias, **ctx.kwargs)
+    kept = Kept([x, weight, *bias], z)
+    part = SimpleNamespace(mode=ctx.mode, place=None, function=F.linear, kept=kept, kwargs=ctx.kwargs)
+    (share,) = _shares(part, rule, [x], arriving)
+    ctx.mode.note(ctx.kind, arriving, z, [x], [share])
+    if share is None:
+        return (None,)
     if some:
         share = share.new_zeros(given.shape).flatten(0, -2).index_copy_(0, rows, share)
     return (share.view(given.shape),)
@@ -261,19 +368,20 @@ def _live_rows(arriving: Tensor) -> Tensor | None:
 
 
 class NoRule(torch.autograd.Function):
-    """Lets a gradient pass and stops relevance with an error."""
+    """Lets a gradient pass and stops relevance with an error.
+
+    A rule set may let relevance pass, too, as the true gradient: by the rule that it has for ``kind``.
+    """
 
     @staticmethod
-    def forward(ctx, mode, message, t):
+    def forward(ctx, mode, kind, message, t):
         ctx.set_materialize_grads(False)  # where nothing arrives, as below a module with a rule as a whole
-        ctx.mode, ctx.message = mode, message
+        ctx.mode, ctx.kind, ctx.message = mode, kind, message
         return t.clone()  # not a view, which a model could not change in place
 
     @staticmethod
     def backward(ctx, incoming):
-        if ctx.mode.rules is not None and incoming is not None:
-            raise NoRuleError(
-                f"{ctx.message} has no relevance rule in the rule set '{ctx.mode.rules}'; "
-                "methods.register_rule adds one (see 'Rules of your own' in docs/explaining.md)"
-            )
-        return None, None, incoming
+        rules = ctx.mode.rules
+        if incoming is None or rules is None or isinstance(rules.rule(ctx.kind), Gradient):
+            return None, None, None, incoming
+        raise NoRuleError(no_rule(ctx.message, rules))

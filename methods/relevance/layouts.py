@@ -156,6 +156,13 @@ class Values:
 
         known[key] = weakref.ref(t, forget), value
 
+    def forget(self, is_done: Callable[[Tensor], bool]) -> None:
+        """Let go of what belongs to tensors that are done with."""
+        for key, (reference, _) in list(self._known.items()):
+            t = reference()
+            if t is not None and is_done(t):
+                del self._known[key]
+
     def __getitem__(self, t: Tensor) -> Tensor | None:
         known = self._known.get(id(t))
         return known[1] if known is not None and known[0]() is t else None

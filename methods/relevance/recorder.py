@@ -21,12 +21,17 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from methods.relevance import calls as ops
+from methods.relevance.arguments import as_constant, is_floating, mapped, tensors_in
 from methods.relevance.attentions import AttentionFinder
 from methods.relevance.entries import Entries
 from methods.relevance.functions import BackwardMode, NoRule, RuledCall, RuledModule
-from methods.relevance.layouts import Layouts, Place, Unplaced, Values, aligned, along, by_size, place
+from methods.relevance.kinds import Kinds
+from methods.relevance.layouts import Layouts, Marks, Place, Unplaced, Values, aligned, along
+from methods.relevance.leaves import Leaves
 from methods.relevance.modules import RefusedError, calling_module, check, failed
-from methods.relevance.rules import rule_of_function, rule_of_module
+from methods.relevance.program import Program
+from methods.relevance.rules import rule_of_module
+from methods.relevance.writes import Writes
 
 Inputs = Tensor | Mapping[str, Tensor]
 
@@ -41,7 +46,7 @@ _VIEW_NODES = {
 }
 
 
-class Recorder(TorchFunctionMode):
+class Recorder(Kinds, Writes, Leaves, TorchFunctionMode):
     """Runs a model's torch calls so that they can be read backwards.
 
     Args:
@@ -51,6 +56,7 @@ class Recorder(TorchFunctionMode):
         backward: prepare for reading backwards, not only for finding the attentions.
         single_views: let a model write into each of the views that one call returned, at some cost.
         changes: what to add to attentions, by how many softmaxes came before them.
+        words: (batch, tokens, width), in the place of what token ids are looked up as.
         precise: compute the forward pass in float64, and from that what is kept in ``dtype``. Every tensor
             of the tape then has its value in float64 beside it, as long as the model holds it.
 
@@ -58,6 +64,9 @@ class Recorder(TorchFunctionMode):
         inputs: what to call the model with.
         entries: where the tokens enter the network.
         mode: what is carried backwards.
+        program: the calls on what depends on the input.
+        batch: the number of samples.
+        samples: which sample every element belongs to.
         found: the attentions seen.
     """
 
@@ -70,15 +79,18 @@ class Recorder(TorchFunctionMode):
         single_views: bool = False,
         changes: Mapping[int, Tensor] = MappingProxyType({}),
         precise: bool = False,
+        words: Tensor | None = None,
     ):
         super().__init__()
-        self.dtype, self._single_views = dtype, single_views
+        self.dtype, self._single_views, self._words = dtype, single_views, words
         self.mode = BackwardMode(precision=precision)
         self.inputs, self.entries = inputs, Entries(inputs)
         given = [inputs] if isinstance(inputs, Tensor) else list(inputs.values())
-        self._batch = len(given[0])
-        self._samples = Layouts()  # of more than one sample; all of a batch of one is that one's
-        self.found = AttentionFinder(self._batch, self._samples)
+        self.batch = len(given[0])
+        self.samples = Layouts()  # of more than one sample; all of a batch of one is that one's
+        self.program = Program()
+        self.found = AttentionFinder(self.batch, self.samples, self.program)
+        self._active, self._statistics = Marks(), Marks()  # from activations; 1/σ of normalisations
         self._backward = backward
         self._nodes: set = set()  # the autograd nodes of everything seen computed
         self._foreign: set = set()  # those of what depends on no input
@@ -87,20 +99,19 @@ class Recorder(TorchFunctionMode):
         self._is_precise, self._precise = precise, Values()
         self._depth = 0  # of the module we are in
         self._whole: tuple[nn.Module, Tensor, Tensor] | None = None  # the one that has a rule as a whole
-        self._looks_inside = (
-            True  # unless something inside of that has no rule, or its own rule is to be used
-        )
+        self._is_spliced = True  # unless something inside of that has no rule, or its own rule is to be used
+        self._records_inside = False  # whether there may be rule sets that look inside of that
         self._buffers: list[Tensor] = []  # of the model, which must not keep a tape alive
-        for t in given if self._batch > 1 else ():
-            if isinstance(t, Tensor) and t.ndim and len(t) == self._batch:
-                self._samples[t] = along(self._batch, 0, t.ndim)
+        for t in given if self.batch > 1 else ():
+            if isinstance(t, Tensor) and t.ndim and len(t) == self.batch:
+                self.samples[t] = along(self.batch, 0, t.ndim)
         if backward and isinstance(inputs, Tensor) and inputs.is_floating_point():
             self._own_type = inputs.dtype
             exact = inputs.detach().to(torch.float64)
             leaf = self._leaf(inputs.detach().to(dtype, copy=True))
             self.entries.points["pixels"] = leaf
             self._pair(leaf, exact)
-            self.inputs = self._given(leaf, self._samples[inputs])
+            self.inputs = self._given(leaf, self.samples[inputs])
             if inputs.ndim == 4:
                 self.entries.pixels.add(self.inputs)
 
@@ -123,15 +134,15 @@ class Recorder(TorchFunctionMode):
         if name == "dropout":
             return _no_dropout(*args, **kwargs)
         given = ops.accumulation(name, args, kwargs)
-        if given is not None and any(map(self.carries, _tensors(args, kwargs))):
+        if given is not None and any(map(self.carries, tensors_in(args, kwargs))):
             return self._accumulated(args[0], *given)
         if (writing := ops.writing(name, function, args, kwargs)) is not None:
             return self._write(name, function, args, kwargs, writing)
         args, kwargs = ops.positional(name, args, kwargs)
         result = self._run(name, function, args, kwargs)
         self.remember(result)
-        if self._batch > 1:
-            self._samples.follow(name, function, args, kwargs, result)
+        if self.batch > 1:
+            self.samples.follow(name, function, args, kwargs, result)
         if name not in ops.ADDITIONS or result.ndim > 3:  # a sum on the residual stream is of tokens
             self.found.queries.follow(name, function, args, kwargs, result)
         if name == "softmax":
@@ -139,18 +150,21 @@ class Recorder(TorchFunctionMode):
         if name == "softmax" and (self.carries(result) or not self._backward):
             dim, number = kwargs.get("dim", args[1] if len(args) > 1 else -1), self._softmaxes - 1
             exact = self._precise[result]
-            result = self.found.softmax(result, dim, number, self._changes.get(number), self.remember)
+            given = result
+            result = self.found.softmax(given, dim, number, self._changes.get(number), self.remember)
+            for step in self.found.reordered(given, result) if self._backward else ():
+                self.program.same(*step)
             self._pair(result, exact)
         elif args:
             self.found.follow(name, args, result)
         return result
 
     def _run(self, name: str, function: Callable, args: tuple, kwargs: dict):
-        carriers = [t for t in _tensors(args, kwargs) if self.carries(t)]
+        carriers = [t for t in tensors_in(args, kwargs) if self.carries(t)]
         if not carriers:
-            constants = {key: _constant(v) for key, v in kwargs.items()}
+            constants = {key: as_constant(v) for key, v in kwargs.items()}
             try:
-                result = self._moved_or_made(name, function, tuple(map(_constant, args)), constants)
+                result = self._moved_or_made(name, function, tuple(map(as_constant, args)), constants)
             except RuntimeError as e:  # a mask with the least number of a wider type than its own
                 if "without overflow" not in str(e) or self.dtype is None:
                     raise
@@ -158,7 +172,7 @@ class Recorder(TorchFunctionMode):
             if (
                 self._is_precise
                 and name in ops.MOVEMENTS
-                and any(map(self._has_exact, _tensors(args, kwargs)))
+                and any(map(self._has_exact, tensors_in(args, kwargs)))
             ):
                 self._pair(
                     result, self._moved_or_made(name, function, self._exact(args), self._exact(kwargs))
@@ -170,7 +184,7 @@ class Recorder(TorchFunctionMode):
         args, kwargs = self._prepare(args), {key: self._prepare(value) for key, value in kwargs.items()}
         if self.dtype is not None and name in ops.CASTS:
             return args[0]
-        if self._whole is not None and not self._looks_inside:
+        if self._whole is not None and not self._records_inside:
             return self._native(name, function, args, kwargs)
         if rewritten := self._rewritten(name, args, kwargs):
             with self:
@@ -178,19 +192,21 @@ class Recorder(TorchFunctionMode):
         result = self._ruled(name, function, args, kwargs)
         if self._whole is not None or (entry := self.entries.follow(name, carriers, result)) is None:
             return result
-        return self._at_entry(entry, result, aligned(self._samples[carriers[0]], result.shape))
+        return self._at_entry(entry, result, aligned(self.samples[carriers[0]], result.shape))
 
     def _ruled(self, name: str, function: Callable, args: tuple, kwargs: dict):
         """A call with the rule that it has, or barred to relevance if it has none."""
         if name in ops.MOVEMENTS and kwargs.get("reduce") is None:
             if name in ops.JOINS:
                 args = self._constants_as_points(args)
-            return self._native(name, function, args, kwargs)
+            return self._follow_marks(name, args, self._native(name, function, args, kwargs))
         kind, function, args = self._classify(name, function, args, kwargs)
         if kind is None:
-            return self._without_rule(name, function, args, kwargs)
+            return self._follow_marks(name, args, self._without_rule(name, function, args, kwargs))
+        if function is ops.normalised:
+            args, kwargs = ops.as_normalised(name, args, kwargs), {}
         if kind != "add":
-            result = self._call_ruled(kind, None, function, args, kwargs)
+            result = self._follow_marks(name, args, self._call_ruled(kind, None, function, args, kwargs))
             if kind == "identity" and args[0] in self.entries.pixels:
                 self._round(result, function, args)
             return result
@@ -202,13 +218,17 @@ class Recorder(TorchFunctionMode):
     ):
         precise = (self._exact(args), self._exact(kwargs)) if self._is_precise else None
         result = RuledCall.apply(self.mode, kind, where, function, kwargs, precise, *args)
+        self.program.add(ops.name_of(function), kind, function, args, kwargs, result)
         self._pair(result, self.mode.precise)
         self.mode.precise = None
+        if self._is_precise:
+            self._precise.forget(self.program.alone_holds)
         return result
 
     def _native(self, name: str, function: Callable, args: tuple, kwargs: dict):
         """Run a call that autograd reads backwards by itself, or that relevance does not pass."""
         result = self._moved_or_made(name, function, args, kwargs)
+        self.program.add(name, "move" if name in ops.MOVEMENTS else "other", function, args, kwargs, result)
         if self._is_precise:
             with torch.no_grad():
                 self._pair(
@@ -224,7 +244,7 @@ class Recorder(TorchFunctionMode):
             return type(value)(map(self._exact, value))
         if isinstance(value, torch.dtype) and value.is_floating_point:
             return torch.float64
-        if not _is_floating(value):
+        if not is_floating(value):
             return value
         exact = self._precise[value]
         return value.detach().to(torch.float64) if exact is None else exact
@@ -239,35 +259,31 @@ class Recorder(TorchFunctionMode):
         if isinstance(result, (tuple, list)):
             for t, e in zip(result, exact, strict=True):
                 self._pair(t, e)
-        elif _is_floating(result) and result.shape == exact.shape:
+        elif is_floating(result) and result.shape == exact.shape:
             self._precise[result] = exact
 
-    def _constants_as_points(self, args: tuple) -> tuple:
+    def _constants_as_points(self, value):
         """Let constants that are put beside what depends on the input tell what relevance they get."""
-
-        def point(value):
-            if isinstance(value, (tuple, list)):
-                return type(value)(map(point, value))
-            if not _is_floating(value) or value.requires_grad:
-                return value
-            self.entries.beside.append(value.detach().requires_grad_())
-            return self.entries.beside[-1]
-
-        return tuple(map(point, args))
+        if isinstance(value, (tuple, list)):
+            return type(value)(map(self._constants_as_points, value))
+        if not is_floating(value) or value.requires_grad:
+            return value
+        self.entries.beside.append(value.detach().requires_grad_())
+        return self.entries.beside[-1]
 
     def _round(self, result: Tensor, function: Callable, args: tuple) -> None:
         """Give what became of pixels the values that it has in their own type: no network has begun yet."""
         own = self._own_type
         if self.dtype is not None and own != torch.float64:
             with torch.no_grad():
-                result.copy_(function(*(a.to(own) if _is_floating(a) else a for a in args)))
+                result.copy_(function(*(a.to(own) if is_floating(a) else a for a in args)))
                 self._pair(result, result.to(torch.float64))
 
     # --- what carries
 
     def remember(self, result) -> None:
         """Take what was just computed as seen."""
-        self._nodes.update(t.grad_fn for t in _tensors((result,), {}) if t.requires_grad)
+        self._nodes.update(t.grad_fn for t in tensors_in((result,), {}) if t.requires_grad)
 
     def carries(self, value) -> bool:
         """Whether a value depends on the input."""
@@ -309,7 +325,9 @@ class Recorder(TorchFunctionMode):
                 "off, as by model.gradient_checkpointing_disable() or model.set_grad_checkpointing(False)"
             )
         message = f"{node} (in place or hidden from Python, before {calling_module()})"
-        return NoRule.apply(self.mode, message, t)
+        barred = NoRule.apply(self.mode, "other", message, t)
+        self.program.same(t, barred)
+        return barred
 
     def _is_seen(self, node) -> bool:
         """Whether only data was moved since what was seen."""
@@ -331,65 +349,25 @@ class Recorder(TorchFunctionMode):
         if isinstance(value, Tensor) and self.carries(value):
             seen = self.seen(value)
             if self.dtype is not None and seen.dtype != self.dtype:
-                seen = seen.to(self.dtype)
+                given, seen = seen, seen.to(self.dtype)
+                self.program.add("to", "move", Tensor.to, (given, self.dtype), {}, seen)
                 self.remember(seen)
             if seen is not value:
-                self._samples[seen] = self._samples[value]
+                self.samples[seen] = self.samples[value]
                 self._pair(seen, self._precise[value])
+                self.found.moved(value, seen)
+                for marks in (self._active, self._statistics):
+                    if value in marks:
+                        marks.add(seen)
             return seen
         if isinstance(value, Tensor):
-            constant = _constant(value)
+            constant = as_constant(value)
             cast = self.dtype is not None and constant.is_floating_point()
             constant = constant.to(self.dtype) if cast else constant
             if constant is not value:
-                self._samples[constant] = self._samples[value]
+                self.samples[constant] = self.samples[value]
             return constant
         return value
-
-    # --- where tokens enter
-
-    def _leaf(self, value: Tensor) -> Tensor:
-        self._leaves.append(value.requires_grad_())
-        self.entries.leaves.append(value)
-        return value
-
-    def _given(self, point: Tensor, numbers: Tensor | None) -> Tensor:
-        """What a model goes on with that may write into it: the point on the tape stays as it is."""
-        ours = point.clone()
-        self.remember(ours)
-        if (exact := self._precise[point]) is not None:
-            self._pair(ours, exact.clone())
-        self._samples[ours] = numbers
-        return ours
-
-    def _looked_up(self, ids: Tensor, vectors: Tensor) -> Tensor:
-        """Vectors that token ids were looked up as: they require a gradient in the place of these."""
-        numbers = self._samples[ids]
-        numbers = None if numbers is None else numbers.unsqueeze(-1)
-        where = self._entry_place(vectors, numbers)
-        point = self._leaf(where.leading(vectors.detach().to(self.dtype), vectors.ndim))
-        ours = self._given(where.back(point, vectors.shape), numbers)
-        self._pair(ours, vectors.detach().to(torch.float64))
-        self.entries.found(point, ours)
-        return ours
-
-    def _at_entry(self, name: str, t: Tensor, numbers: Tensor | None) -> Tensor:
-        """A tensor that is a point of :class:`Entries`; returns what the model goes on with."""
-        self.remember(t)
-        where = self._entry_place(t, numbers)
-        point = where.leading(t, t.ndim)
-        ours = self._given(where.back(point, t.shape), numbers)
-        if (exact := self._precise[t]) is not None:
-            self._pair(ours, exact.clone())
-        self.entries.reached(name, point, ours)
-        return ours
-
-    def _entry_place(self, t: Tensor, numbers: Tensor | None) -> Place:
-        if self._batch == 1:
-            ones = [d for d, size in enumerate(t.shape[:-1]) if size == 1]
-            return Place(ones[0] if ones else 0, 1, 1, t.ndim)
-        where = None if numbers is None else place(numbers, self._batch)
-        return where or by_size(t.shape, self._batch) or Place(0, self._batch, 1, t.ndim)
 
     # --- rules of modules
 
@@ -404,7 +382,8 @@ class Recorder(TorchFunctionMode):
         with torch._C.DisableTorchFunction():  # hooks run where the mode sees even a look at an attribute
             carriers = [a for a in arguments if self.carries(a)]
             if len(carriers) == 1:
-                self._whole, self._looks_inside = (module, carriers[0], self._prepare(carriers[0])), rule[1]
+                self._whole = module, carriers[0], self._prepare(carriers[0])
+                self._is_spliced = self._records_inside = rule[1]
 
     def leave(self, module: nn.Module, arguments: tuple, result):
         """After a module: give what it returned its own rule, if it has one as a whole."""
@@ -416,210 +395,39 @@ class Recorder(TorchFunctionMode):
         with torch._C.DisableTorchFunction():
             if not isinstance(result, Tensor) or not self.carries(result):
                 return None
-            numbers = self._samples[result]
+            numbers = self.samples[result]
             exact = self._precise[result]
-            if not self._looks_inside:
-                result = RuledModule.apply(self.mode, rule_of_module(module)[0], result, x)
+            if not self._is_spliced:
+                kind, inside = rule_of_module(module)[0], result
+                result = RuledModule.apply(self.mode, kind, result, x)
                 self.remember(result)
-                self._samples[result] = numbers
+                self.samples[result] = numbers
                 self._pair(result, exact)
+                self.program.whole(type(module).__name__, kind, inside, x, result)
+                if kind == "activation":
+                    self._active.add(result)
             name = "layer_norm" if "Norm" in type(module).__name__ else "module"
             entry = self.entries.follow(name, [given], result)
             return result if entry is None else self._at_entry(entry, result, numbers)
 
-    # --- calls that write
-
-    def _write(self, name: str, function: Callable, args: tuple, kwargs: dict, writing: ops.Writing):
-        """A call that writes into a tensor. Returns that tensor, as the call does."""
-        target = writing.target
-        if not isinstance(target, Tensor):
-            raise RefusedError(f"{name} (called by {calling_module()}) writes into several tensors by out=")
-        values = [t for t in _tensors(args, kwargs) if t is not target]
-        constant = not any(map(self.carries, values))
-        if constant and not self.carries(target):
-            self.mode.before_writing(target)
-            self.entries.written(target, *values)
-            function(*_map(_constant, args), **{key: _constant(v) for key, v in kwargs.items()})
-            if (exact := self._precise[target]) is not None:
-                exact.copy_(target)
-            return None if name == "__setitem__" else target
-        given = ops.accumulation(name.removesuffix("_"), args, kwargs)
-        overwrites = given is None and name in ops.OVERWRITES
-        self.found.overwritten(target, by_constants=overwrites and constant)
-        if overwrites:
-            rest = [self._prepare(a) for a in args[1:]]
-            if name in ops.TYPED:
-                rest = [a.to(target.dtype) if _is_floating(a) else a for a in rest]
-            self.remember(rest)
-            self.mode.before_writing(target)
-            if self._is_precise:
-                self._overwrite_precise(target, function, rest, kwargs)
-            function(target, *rest, **{key: self._prepare(v) for key, v in kwargs.items()})
-            same = [v for v in values if v.ndim == target.ndim and self._samples[v] is not None]
-            if self._samples[target] is None and same:
-                self._samples[target] = aligned(self._samples[same[0]], target.shape)
-            self._wrote(target)
-        elif given is not None:
-            target = self._assign(target, self._accumulated(target, *given))
-        elif writing.function is not None:
-            # What was there is kept apart: not all that a call keeps of it is known to this recorder.
-            before = self._call("clone", Tensor.clone, (target,), {})
-            given = tuple(before if a is target else a for a in writing.args)
-            target = self._assign(target, self._call(writing.name, writing.function, given, writing.kwargs))
-        else:  # what is not remembered is barred to relevance
-            self.mode.before_writing(target)
-            function(target, *map(self._prepare, args[1:]), **kwargs)
-        return None if name == "__setitem__" else target
-
-    def _assign(self, target: Tensor, new: Tensor) -> Tensor:
-        """Let a tensor, and all that shares memory with it, have another's value and history."""
-        if target.shape != new.shape:
-            raise RefusedError(
-                f"{calling_module()} writes {tuple(new.shape)} into a tensor of {tuple(target.shape)}"
-            )
-        if self._is_precise:
-            self._overwrite_precise(target, Tensor.copy_, [new], {})
-        self.mode.before_writing(target)  # only now: what is new was computed from what is there
-        try:
-            target.copy_(new)
-        except RuntimeError as e:
-            if "multiple views" in str(e) and not self._single_views:
-                raise MultipleViews from None
-            raise
-        self._samples[target] = self._samples[new]
-        self.entries.written(target, new)
-        self._wrote(target)
-        return target
-
-    def _overwrite_precise(self, target: Tensor, function: Callable, values: list, kwargs: dict) -> None:
-        """Write into what a tensor is in float64 as into itself."""
-        if (exact := self._precise[target]) is None:
-            exact = target.detach().to(torch.float64, copy=True)
-            if target._base is None:  # what else shares memory with a view would not know of it
-                self._pair(target, exact)
-        with torch.no_grad():
-            function(exact, *self._exact(values), **self._exact(kwargs))
-
-    def _wrote(self, target: Tensor) -> None:
-        self.remember([target] if target._base is None else [target, target._base])
-
-    def _accumulated(self, target: Tensor, name: str, given: dict) -> Tensor:
-        """``target`` plus what an operation places in zeros of its shape: a sum, if nothing meets there."""
-        source = given.pop(ops.ACCUMULATIONS[name])
-        if (alpha := given.pop("alpha", 1)) != 1:
-            source = self._call("mul", torch.mul, (source, alpha), {})
-        source = self._prepare(source).to(target.dtype)
-        constants = {
-            key: _map(_constant, v) if isinstance(v, (tuple, list)) else v for key, v in given.items()
-        }
-        add = getattr(Tensor, name)  # out of place
-
-        def placed(values: Tensor) -> Tensor:
-            return add(
-                torch.zeros_like(target, requires_grad=False, dtype=values.dtype).detach(),
-                **constants,
-                **{ops.ACCUMULATIONS[name]: values},
-            )
-
-        result = placed(source)
-        if self._is_precise:
-            with torch.no_grad():
-                self._pair(result, placed(self._exact(source)))
-        if int(placed(torch.ones_like(source.detach())).max()) > 1:
-            message = f"{name} of several rows to one (called by {calling_module()})"
-            exact, result = self._precise[result], NoRule.apply(self.mode, message, result)
-            self._pair(result, exact)
-        self.remember(result)
-        self._samples[result] = aligned(self._samples[target], result.shape)
-        if not self.carries(target) and not bool(target.any()):
-            return result
-        return self._call("add", torch.add, (target, result), {})
-
-    # --- rules of calls
-
-    def _place(self, u: Tensor, v: Tensor) -> Place | Unplaced:
-        """Where the samples lie in the sum of two tensors."""
-        shape = torch.broadcast_shapes(u.shape, v.shape)
-        if self._batch == 1:
-            return Place(0, 1, 1, len(shape))
-        known = [n for t in (u, v) if (n := aligned(self._samples[t], shape)) is not None]
-        places = (place(numbers, self._batch) for numbers in known)
-        where = next(filter(None, places), None) if known else by_size(shape, self._batch)
-        if where is None:
-            return Unplaced(
-                f"which numbers of a sum of shape {tuple(shape)} in {calling_module()} belong to one sample "
-                "cannot be told: explain the samples one by one"
-            )
-        at = where.dim - len(shape)
-        if any(t.ndim < -at or t.shape[at] != shape[at] for t in (u, v)):
-            return Unplaced(
-                f"a sum in {calling_module()} mixes the samples of a batch: explain the samples one by one"
-            )
-        return where
-
-    def _rewritten(self, name: str, args: tuple, kwargs: dict) -> Callable | None:
-        """A call as a combination of others that have rules; None if it is not one of these."""
-        first, second = (*args, None, None)[:2]
-        if name in ops.SUBTRACTIONS and not kwargs:
-            return lambda: first + (-second)
-        if name == "__rsub__":
-            return lambda: (-first) + second
-        constant_first = isinstance(second, Tensor) and self.carries(second) and not self.carries(first)
-        if name in ops.MATRIX_PRODUCTS and constant_first and min(first.ndim, second.ndim) > 1:
-            return lambda: (second.mT @ first.mT).mT
-        return None
-
-    def _classify(self, name: str, function, args: tuple, kwargs: dict):
-        """The kind of rule for a call, and the call with what carries relevance as its first argument."""
-        carries = self.carries
-        both = len(args) > 1 and carries(args[0]) and carries(args[1])
-        if (added := rule_of_function(name)) is not None:
-            return added, function, args
-        if name in ops.IDENTITIES and not any(map(carries, args[1:])):
-            return "identity", function, args
-        if name == "addmm" and not carries(args[0]) and not carries(args[2]) and not kwargs:
-            return "linear", F.linear, (args[1], args[2].mT, args[0])
-        if name == "linear" and not carries(args[1]):
-            return "linear", F.linear, args
-        if name == "conv2d" and args[0] in self.entries.pixels:
-            return "pixels", function, args
-        if name in ops.MATRIX_PRODUCTS and both:
-            return "matmul", torch.matmul, args
-        if name in ops.MATRIX_PRODUCTS and carries(args[0]) and min(args[0].ndim, args[1].ndim) > 1:
-            times = F.linear if args[1].ndim == 2 else _times_transposed
-            return "linear", times, (args[0], args[1].mT)
-        if name == "einsum" and len(args) == 3 and carries(args[1]) and carries(args[2]):
-            return "bilinear", function, args
-        if name in ops.MEANS:
-            return "mean", ops.MEANS[name], args
-        if name in ops.ADDITIONS and not kwargs:
-            first, second = args if carries(args[0]) else (args[1], args[0])
-            if both:
-                return "add", torch.add, (first, second)
-            # What is added to a pixel itself, as in a normalisation, changes its scale and not its share.
-            return "identity" if first in self.entries.pixels else "shift", torch.add, (first, second)
-        if name in ops.PRODUCTS:
-            first, second = args if carries(args[0]) else (args[1], args[0])
-            return ("product" if both else "identity"), torch.mul, (first, second)
-        if name in ops.QUOTIENTS and not carries(args[1]):
-            return "identity", torch.div, args
-        return None, function, args
+    # --- operations without a rule
 
     def _without_rule(self, name: str, function, args: tuple, kwargs: dict):
         """Run an operation whose gradient may pass but whose relevance must not."""
-        self._looks_inside = False
+        self._is_spliced = False
         result = self._native(name, function, args, kwargs)
         of = " of what are no pixels of the input any more" if name == "conv2d" else ""
-        message = f"{name} (called by {calling_module()}){of}"
+        message, kind = f"{name} (called by {calling_module()}){of}", "conv" if name == "conv2d" else "other"
 
         def guard(t):
             if not isinstance(t, Tensor) or not t.requires_grad:
                 return t
-            barred = NoRule.apply(self.mode, message, t)
+            barred = NoRule.apply(self.mode, kind, message, t)
             self._pair(barred, self._precise[t])
+            self.program.same(t, barred)
             return barred
 
-        return _map(guard, result)
+        return mapped(guard, result)
 
     def _moved_or_made(self, name: str, function: Callable, args: tuple, kwargs: dict):
         """Run a call as it is, if torch lets a model write into the views that it returns."""
@@ -641,41 +449,6 @@ class Recorder(TorchFunctionMode):
         for buffer in self._buffers:
             if buffer.grad_fn is not None:
                 buffer.detach_()
-
-
-class MultipleViews(Exception):
-    """A model writes into one of several views that one call returned."""
-
-
-def _tensors(args, kwargs: dict):
-    for value in (*args, *kwargs.values()):
-        if isinstance(value, Tensor):
-            yield value
-        elif isinstance(value, (list, tuple)):
-            yield from (v for v in value if isinstance(v, Tensor))
-
-
-def _map(function: Callable, result):
-    """``function`` of what a torch call returned, or of each part if it returned several."""
-    # Results with named fields, e.g. those of max and topk, are tuples of their own, built from a sequence.
-    return (
-        type(result)(list(map(function, result))) if isinstance(result, (tuple, list)) else function(result)
-    )
-
-
-def _constant(value):
-    """What is no function of the input, even if it is a parameter that is being trained."""
-    if isinstance(value, (tuple, list)) and type(value) in (tuple, list):
-        return type(value)(map(_constant, value))
-    return value.detach() if isinstance(value, Tensor) and value.requires_grad else value
-
-
-def _is_floating(value) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point()
-
-
-def _times_transposed(x: Tensor, weight: Tensor) -> Tensor:
-    return x @ weight.mT
 
 
 def _no_dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:

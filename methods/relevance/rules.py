@@ -29,9 +29,11 @@ EPSILON = 1e-9
 DTYPE = "float64"
 """The type relevance is computed in by default.
 
-The rules divide by sums of terms of both signs, so rounding errors grow by about 1e6: in float32 the maps
-of transformer attribution on DeiT-Tiny are off by 14 % of their norm and those of LRP are noise. Batching
-changes rounding, so only in float64 does a batch give the maps that its samples give one by one.
+The rules divide by sums of terms of both signs, so an error of such a sum z grows by about 1e6: all in float32 the
+maps of single images are off by anything up to their norm. But z comes from the forward pass, and backward everything
+is proportional: ``mixed``, the forward pass in float64 and the rest in float32, is about as good at half the price, and
+what the benchmark's configuration chooses. ``make precision`` measures both (results/speed/precision.md). Batching
+changes rounding, so only with a float64 forward pass does a batch give the maps that its samples give one by one.
 """
 
 
@@ -194,7 +196,27 @@ def pixels(
     geometry = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     terms = ((x, weight, 1), (low, weight.clamp(min=0), -1), (high, weight.clamp(max=0), -1))
     S = R / (sum(sign * F.conv2d(t, w, **geometry) for t, w, sign in terms) + EPSILON)
-    return (sum(sign * t * torch.nn.grad.conv2d_input(x.shape, w, S, **geometry) for t, w, sign in terms),)
+    return (sum(sign * t * conv2d_input(x.shape, w, S, **geometry) for t, w, sign in terms),)
+
+
+def conv2d_input(shape: torch.Size, weight: Tensor, S: Tensor, **geometry) -> Tensor:
+    """∂(S · conv(x, weight)) / ∂x for x of a shape and any padding, a word or numbers."""
+    if not isinstance(geometry.get("padding", 0), str):
+        return torch.nn.grad.conv2d_input(shape, weight, S, **geometry)
+    with torch.enable_grad():
+        leaf = S.new_zeros(shape).requires_grad_()
+        return torch.autograd.grad(F.conv2d(leaf, weight, **geometry), leaf, S)[0]
+
+
+# Kinds of operations whose rule may be that of a more general kind. An attention that is the second factor of the
+# product with its values is swapped by whoever asks.
+_INSTEAD = {
+    "attention": ("attention", "matmul"),
+    "attention einsum": ("attention", "bilinear"),
+    "gate": ("gate", "product"),
+    "attention_linear": ("attention_linear", "linear"),
+    "conv": ("conv", "other"),
+}
 
 
 @dataclass(frozen=True)
@@ -202,8 +224,34 @@ class RuleSet:
     """One rule for each kind of operation that can carry relevance.
 
     Attributes:
+        linear: linear layers, and products with a constant matrix.
+        matmul: products of two matrices; ``bilinear``: what an ``einsum`` computes of two tensors.
+        product: element-wise products of two tensors.
+        mean: means and sums over dimensions.
+        add: sums of two tensors; ``shift``: what a constant is added to.
+        identity: what is done to pixels themselves, such as a normalisation.
+        pixels: a convolution on pixels.
+        softmax: softmaxes.
+        norm: normalisations, called ``norm(R, z, x, shape, weight, bias, eps, centred)``; ``identity`` takes
+            those that a model spells out as a whole, any other rule looks into them and takes their 1/σ as a
+            constant.
+        activation: functions of one tensor, element by element.
+        scale: products and quotients with a constant, and signs.
+        attention: the product of an attention with its values, in this order; None: as ``matmul`` or ``bilinear``.
+        gate: an element-wise product of what an activation returned with another tensor, in this order; None: as
+            ``product``.
+        attention_linear: linear layers inside of an attention: of queries, keys and values, and the output
+            projection; None: as ``linear``.
+        conv: convolutions that are not on pixels; None: they have no rule.
+        other: all else; None: it has no rule, and relevance stops there with an error.
+        start: what is put on the explained logit: 1, or the ``logit`` itself, so that its sign matters.
+        form: ``relevance``, or ``gradient`` for rules of modified gradients (:mod:`methods.relevance.gradients`):
+            they start with ∂y_t/∂y_t = 1, and the relevance of x is x ⊙ g.
         conserves: whether the rules keep the total, but for what they drop at constants that are added;
             :func:`methods.verify` holds them to it.
+
+    Raises:
+        ValueError: for another value of ``start`` or ``form``.
     """
 
     name: str
@@ -216,16 +264,38 @@ class RuleSet:
     shift: Rule
     identity: Rule
     pixels: Rule
+    softmax: Rule = identity
+    norm: Rule = identity
+    activation: Rule = identity
+    scale: Rule = identity
+    attention: Rule | None = None
+    gate: Rule | None = None
+    attention_linear: Rule | None = None
+    conv: Rule | None = None
+    other: Rule | None = None
+    start: str = "one"
+    form: str = "relevance"
     conserves: bool = False
+
+    def __post_init__(self):
+        for name, allowed in (("start", ("one", "logit")), ("form", ("relevance", "gradient"))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name}={getattr(self, name)!r}: expected one of {', '.join(allowed)}")
 
     @classmethod
     def kinds(cls) -> list[str]:
         """The kinds of operations that have a rule."""
-        return [field.name for field in fields(cls) if field.name not in ("name", "conserves")]
+        settings = ("name", "start", "form", "conserves")
+        return [field.name for field in fields(cls) if field.name not in settings]
 
-    def rule(self, kind: str | Rule) -> Rule:
-        """The rule for a kind of operation; a rule itself stands for itself."""
-        return kind if callable(kind) else getattr(self, kind)
+    def rule(self, kind: str | Rule) -> Rule | None:
+        """The rule for a kind of operation, None if there is none; a rule itself stands for itself."""
+        if callable(kind):
+            return kind
+        for name in _INSTEAD.get(kind, (kind,)):
+            if (rule := getattr(self, name)) is not None:
+                return rule
+        return None
 
     def __str__(self) -> str:
         return self.name
@@ -287,8 +357,8 @@ def rule_of_module(module: nn.Module) -> tuple[Callable | str, bool] | None:
     """
     name = type(module).__name__
     if name in _added:
-        return _added[name], False
+        return _added[name], _added[name] == "norm"
     own = not type(module).__module__.startswith("torch.nn")
     if not own or module._modules or not _WHOLE.fullmatch(name):
         return None
-    return "identity", "Norm" in name
+    return ("norm", True) if "Norm" in name else ("activation", False)

@@ -1,7 +1,8 @@
 """The engine: one forward pass of an unmodified model that can be read backwards in several ways."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 import torch
@@ -9,10 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from methods.relevance.attentions import reaching
-from methods.relevance.functions import LedgerEntry
-from methods.relevance.modules import check, failed, watched
-from methods.relevance.recorder import Inputs, MultipleViews, Recorder
+from methods.relevance.blocks import Activation, Block, Constant, Graph, Linear, Norm, constants, head
+from methods.relevance.functions import LedgerEntry, of_g
+from methods.relevance.modules import RefusedError, check, failed, watched
+from methods.relevance.program import Trace
+from methods.relevance.recorder import Inputs, Recorder
 from methods.relevance.rules import RuleSet
+from methods.relevance.writes import MultipleViews
 
 Forward = Callable[[Inputs], Tensor]
 
@@ -51,6 +55,32 @@ def observed() -> Iterator[list[Use]]:
         _observers.pop()
 
 
+_modified: list[RuleSet] = []
+
+
+@contextmanager
+def modified_gradients(rules: RuleSet) -> Iterator[None]:
+    """Inside of it :meth:`Tape.gradient` is the modified gradient of a rule set, where it is asked for without one.
+
+    Args:
+        rules: in gradient form.
+
+    Raises:
+        ValueError: for a rule set in another form.
+    """
+    _check_form(rules)
+    _modified.append(rules)
+    try:
+        yield
+    finally:
+        _modified.pop()
+
+
+def _check_form(rules: RuleSet) -> None:
+    if rules.form != "gradient":
+        raise ValueError(f"the rule set '{rules}' is one of relevance: it defines no modified gradient")
+
+
 class Tape:
     """What one forward pass left behind.
 
@@ -71,6 +101,8 @@ class Tape:
         self.attentions, self._numbers = recorder.found.attentions, recorder.found.numbers
         self.chained = [True] * len(self.attentions)
         self.crossed = [False] * len(self.attentions)
+        self._program, self._samples, self._batch = recorder.program, recorder.samples, recorder.batch
+        self._products = recorder.found.products
         if backward:
             self._read_graph(recorder.found.values)
 
@@ -105,10 +137,78 @@ class Tape:
         self.crossed = [last[i] is not None and last[i] not in reached[i] for i in used]
         self.attentions = [self.attentions[i] for i in used]
         self._numbers = [self._numbers[i] for i in used]
+        self._products = [self._products[i] for i in used]
+
+    @cached_property
+    def _graph(self) -> Graph:
+        return Graph(Trace(self._program), self._products, self._samples, self._batch)
+
+    @cached_property
+    def blocks(self) -> list[Block]:
+        """What lies around each of :attr:`attentions`: tokens, scores, values, layers.
+
+        They are found as they are asked for, so what a model lacks is refused only then.
+        """
+        return [Block(self._graph, number) for number in range(len(self.attentions))]
+
+    @cached_property
+    def constants(self) -> list[Constant]:
+        """What is added on the way to the logits that does not depend on the input, in order.
+
+        Biases of layers and normalisations, and what is added to tokens such as positions; what is added to scores,
+        such as masks, is left out.
+
+        Raises:
+            RefusedError: if the blocks cannot be found, by which they are sorted.
+        """
+        return constants(self._graph, self.blocks)
+
+    @cached_property
+    def head(self) -> list[Linear | Norm | Activation]:
+        """The layers between the last block and the logits, in order.
+
+        Raises:
+            RefusedError: if they are no chain of layers, normalisations and activations.
+        """
+        return head(self._graph, self.blocks[-1], self._graph.trace.step_of(self.logits))
+
+    def rerun(
+        self, replaced: Mapping[Tensor, Tensor | Callable[[], Tensor]], until: Tensor | None = None
+    ) -> Tensor:
+        """The logits, or another tensor, as they would be if others had been what they were not.
+
+        Only what depends on these is computed, by plain torch calls, so the result can be differentiated: with
+        respect to what replaces a tensor, or to any tensor of the tape (:meth:`gradient` with ``logits``).
+
+        Args:
+            replaced: for tensors of the tape what stands in the place of each, of the same shape; or a function that
+                computes that, which is called with gradients enabled.
+            until: the tensor of the tape that is wanted; None for the logits.
+
+        Raises:
+            ValueError: for a tensor of another shape.
+            RefusedError: if the model writes into tensors in place, or a tensor is not on the tape.
+        """
+        pairs = []
+        with torch.inference_mode(False), torch.enable_grad():
+            for t, value in replaced.items():
+                value = value() if callable(value) and not isinstance(value, Tensor) else value
+                if value.shape != t.shape:
+                    raise ValueError(f"expected a tensor of shape {tuple(t.shape)}, not {tuple(value.shape)}")
+                point = self._graph.point(t)
+                pairs.append((point.raw, point.order[1](value.to(t.dtype))))
+            point = self._graph.point(self.logits if until is None else until)
+            self._mode.rules = None
+            return point.order[0](self._graph.trace.rerun(pairs, point.raw))
 
     @classmethod
     def record(
-        cls, forward: Forward, inputs: Inputs, backward: bool = True, dtype: str | None = None
+        cls,
+        forward: Forward,
+        inputs: Inputs,
+        backward: bool = True,
+        dtype: str | None = None,
+        words: Tensor | None = None,
     ) -> "Tape":
         """Run ``forward(inputs)`` and remember it.
 
@@ -121,25 +221,34 @@ class Tape:
                 read backwards in float32, rounded from that; ``bfloat16`` or ``float16``: the forward pass
                 under autocast to that type, relevance in float32; None leaves it to the model. Needs
                 ``backward``.
+            words: (batch, tokens, width), to stand in the place of what token ids are looked up as: a point on
+                the way from a baseline, or with noise. Positions and types are added by the model as ever.
 
         Raises:
-            ValueError: if the result is not a (batch, classes) tensor, or does not depend on ``inputs`` in
-                a way that can be differentiated.
+            ValueError: if ``words`` has another shape, or no token ids are looked up; if the result is not a
+                (batch, classes) tensor, or does not depend on ``inputs`` in a way that can be differentiated.
             RefusedError: if the model is in train mode, quantised, compiled or scripted, or has attention
                 that is not between the tokens of one sample; or if a torch call fails.
             NoAttentionError: if no attention was seen.
         """
         if dtype is not None and dtype not in DTYPES:
             raise ValueError(f"dtype={dtype!r}: expected one of {', '.join(DTYPES)}")
+        if dtype in ("float64", "mixed") and "mps" in _devices(inputs):
+            raise RefusedError(
+                f"dtype={dtype}: this device (mps) has no float64; use the CPU, or accept rounding with dtype=float32"
+            )
         if isinstance(forward, nn.Module):
             check(forward)
         types, precise = DTYPES.get(dtype, (None, None)), dtype == "mixed"
         with torch.inference_mode(False), torch.set_grad_enabled(backward), _no_fast_path():
             try:
-                recorder, logits = _run(forward, Recorder(inputs, *types, backward, precise=precise))
+                options = {"precise": precise, "words": words}
+                recorder, logits = _run(forward, Recorder(inputs, *types, backward, **options))
             except MultipleViews:
-                again = Recorder(inputs, *types, backward, single_views=True, precise=precise)
+                again = Recorder(inputs, *types, backward, single_views=True, **options)
                 recorder, logits = _run(forward, again)
+        if words is not None and not recorder.entries.lookups:
+            raise ValueError("words were given, but the model looks up no token ids")
         if not isinstance(logits, Tensor) or logits.ndim != 2:
             shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits)
             raise ValueError(f"{_describe(forward)} must return (batch, classes) logits, not {shape}")
@@ -161,22 +270,53 @@ class Tape:
             )
         return tape
 
-    def gradient(self, target: Tensor | None, of: Sequence[Tensor]) -> list[Tensor]:
-        """The true gradient of the explained logit with respect to tensors on the tape."""
-        self._note("gradient", of, None)
-        return self._carry(None, target, of)
-
-    def relevance(self, target: Tensor | None, of: Sequence[Tensor], rules: RuleSet) -> list[Tensor]:
-        """The relevance that reaches tensors on the tape when 1 is put on the explained logit.
+    def gradient(
+        self,
+        target: Tensor | None,
+        of: Sequence[Tensor],
+        rules: RuleSet | None = None,
+        logits: Tensor | None = None,
+    ) -> list[Tensor]:
+        """The gradient of the explained logit with respect to tensors on the tape.
 
         Args:
             target: the explained classes, (batch,), or None for the predicted ones.
+            of: tensors on the tape.
+            rules: a rule set in gradient form, for the modified gradient that it defines; None for the true one,
+                or that of :func:`modified_gradients`.
+            logits: to differentiate in the place of the tape's own; of :meth:`rerun`, whose own calls have their
+                true gradient whatever the rules.
+
+        Raises:
+            ValueError: for a rule set in another form.
+            RefusedError: for other logits inside of :func:`modified_gradients`.
+            NoRuleError: if a modified gradient meets an operation without a rule.
+        """
+        if rules is not None:
+            _check_form(rules)
+        elif _modified:
+            rules = _modified[-1]
+            if logits is not None:
+                raise RefusedError(
+                    f"the gradient of another run of the network cannot be modified by '{rules}': choose a method "
+                    "that reads the gradients of one run"
+                )
+        self._note("gradient", of, rules)
+        return self._carry(rules, target, of, logits=logits)
+
+    def relevance(self, target: Tensor | None, of: Sequence[Tensor], rules: RuleSet) -> list[Tensor]:
+        """The relevance that reaches tensors on the tape when 1, or y_t, is put on the explained logit.
+
+        Args:
+            target: the explained classes, (batch,), or None for the predicted ones.
+            of: tensors on the tape.
+            rules: how it is propagated, and what it starts with (``rules.start``).
 
         Raises:
             NoRuleError: if relevance meets an operation without a rule.
         """
         self._note("relevance", of, rules)
-        return self._carry(rules, target, of)
+        return self._relevance(rules, target, of)
 
     def readout(self) -> Tensor:
         """How the rows of the last block's attention are read: (batch, 1, queries), weights that sum to 1.
@@ -199,7 +339,7 @@ class Tape:
         """
         self._mode.ledger = []
         try:
-            self._carry(rules, target, of)
+            self._relevance(rules, target, of)
             return self._mode.ledger
         finally:
             self._mode.ledger = None
@@ -218,11 +358,11 @@ class Tape:
         entered = self._entries.leaves
         self._mode.ledger = []
         try:
-            found = self._carry(rules, target, [*entered, *self._entries.beside], allow_unused=True)
+            found = self._relevance(rules, target, [*entered, *self._entries.beside])
             ledger = self._mode.ledger
         finally:
             self._mode.ledger = None
-        sums = [0.0 if r is None else r.sum().item() / len(self.logits) for r in found]
+        sums = [r.sum().item() / len(self.logits) for r in found]
         dropped = sum(e.received - e.handed_on for e in ledger if e.kind == "shift") / len(self.logits)
         at = len(entered)
         return {"entry": sum(sums[:at]), "beside": sum(sums[at:]), "dropped": dropped}
@@ -242,22 +382,65 @@ class Tape:
         for uses in _observers:
             uses.append(Use(what, any(t is a for t in of for a in self.attentions), rules))
 
+    def _check_reached(self, of: Sequence[Tensor]) -> None:
+        """Raises RefusedError for tensors that no logit depends on, by whatever rules."""
+        ours = [*self._entries.leaves, *self._entries.beside]
+        others = [t for t in of if not any(t is known for known in ours)]
+        below = reaching([self.logits.grad_fn], []) if others else {}
+        if any(t.grad_fn not in below for t in others):
+            raise RefusedError(
+                "reading the tape backwards failed: no logit depends on a tensor that was asked for; "
+                "ask for tensors of the same tape"
+            )
+
+    def _relevance(self, rules: RuleSet, target: Tensor | None, of: Sequence[Tensor]) -> list[Tensor]:
+        is_gradient, start = rules.form == "gradient", None
+        if is_gradient != (rules.start == "logit"):  # of relevance y_t, or a gradient of 1 / y_t
+            logits = self.logits.detach()
+            start = _divided_by_itself(logits) if is_gradient else logits
+        found = self._carry(rules, target, of, start)
+        return [of_g(g, x) for g, x in zip(found, of, strict=True)] if is_gradient else found
+
     def _carry(
-        self, rules: RuleSet | None, target: Tensor | None, of: Sequence[Tensor], allow_unused: bool = False
+        self,
+        rules: RuleSet | None,
+        target: Tensor | None,
+        of: Sequence[Tensor],
+        start: Tensor | None = None,
+        logits: Tensor | None = None,
     ) -> list[Tensor]:
+        """What arrives at tensors when ``start`` (batch, classes), or 1, is put on the explained logit."""
         if target is None:
             target = self.logits.argmax(dim=1)
         classes = self.logits.shape[1]
         if target.numel() and (int(target.min()) < 0 or int(target.max()) >= classes):
             raise ValueError(f"target={target.tolist()}: the model has {classes} classes, counted from 0")
         one_hot = F.one_hot(target.to(self.logits.device), classes).to(self.logits.dtype)
+        arriving = one_hot if start is None else one_hot * start
+        if rules is not None and rules.attention_linear is not None:
+            for block in self.blocks:
+                block.mark_linears()
+        points = [self._graph.point(t) for t in of]
+        raw = [point.raw for point in points]
         self._mode.rules = rules
         with torch.inference_mode(False):
             try:
-                options = {"retain_graph": True, "allow_unused": allow_unused}
-                return list(torch.autograd.grad(self.logits, list(of), one_hot, **options))
+                options = {"retain_graph": True, "allow_unused": rules is not None}
+                outputs = self.logits if logits is None else logits
+                found = torch.autograd.grad(outputs, raw, arriving, **options)
             except RuntimeError as e:
                 raise failed(e, "reading the tape backwards") from e
+            self._check_reached([t for t, g in zip(raw, found, strict=True) if g is None])
+            # What a rule set cuts off gets nothing.
+            return [
+                torch.zeros_like(p.shown) if g is None else p.order[0](g)
+                for g, p in zip(found, points, strict=True)
+            ]
+
+
+def _divided_by_itself(logits: Tensor) -> Tensor:
+    """1 / y, and 0 where y = 0."""
+    return torch.where(logits == 0, 0, 1 / torch.where(logits == 0, 1, logits))
 
 
 def _run(forward: Forward, recorder: Recorder) -> tuple[Recorder, Tensor]:
@@ -279,6 +462,11 @@ def _no_fast_path():
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(enabled)
+
+
+def _devices(inputs: Inputs) -> set[str]:
+    tensors = inputs.values() if isinstance(inputs, Mapping) else [inputs]
+    return {t.device.type for t in tensors if isinstance(t, Tensor)}
 
 
 def _describe(forward: Forward) -> str:

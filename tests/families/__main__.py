@@ -1,193 +1,120 @@
 """Which model families the methods work on: ``python -m tests.families`` writes ``results/models.md``.
 
-Every family of :mod:`tests.families.families` is built with random weights and explained by every method.
-Nothing is downloaded. The times are those of the machine it runs on.
+Every family of :mod:`tests.families.families` is built with random weights and explained by every method of
+``conf/method``, each checked by :func:`methods.verify`. Nothing is downloaded. The exit code is 1 if a map is wrong, or
+if a method or a model fails in another way than by refusing.
 """
 
+import argparse
+import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
 
 import torch
-from torch import Tensor
 
+import bench  # noqa: F401  first: see its docstring
 from bench.cli import say
 from bench.config import PROJECT
-from bench.runner.sanity import conservation
-from methods import LRP, GradCAM, PartialLRP, RawAttention, Rollout, TransformerAttribution
-from methods.relevance import PROPOSED, Tape
-from tests.families.families import FAMILIES, SMALL, TINY, Example, Family
+from methods.verify import LIMITS as CHECKED
+from tests.families import checks
+from tests.families.checks import CHECKS, DROPPED, EXPLAINED, FAILED, MIXED, REFUSED, VARIANTS, WRONG, Verdict
+from tests.families.families import FAMILIES
+from tests.families.family import Family
 
-METHODS = {
-    "transformer attribution": TransformerAttribution(start_layer=0),
-    "raw attention": RawAttention(),
-    "rollout": Rollout(start_layer=0),
-    "GradCAM": GradCAM(weights="matrix"),
-    "LRP": LRP(),
-    "partial LRP": PartialLRP(),
-}
-SMALLER = ("float32", "bfloat16")
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What was found out about a family.
-
-    Attributes:
-        refused: the methods that do not work on it, and why.
-        logits_error: greatest difference of the logits under the tape from the model's own, relative.
-        variants_error: greatest difference of transformer attribution between the variants, relative.
-        conservation_error: relevance that the operations lose or gain on the way from a logit, where 1 is
-            put, to the first block's attention; without what is dropped on purpose.
-        deviation: relative difference of transformer attribution in a smaller type from that in float64.
-        dropped: the relevance that constants take which are added on that way (biases of attention, masks,
-            position embeddings): the rules give it to nobody.
-    """
-
-    refused: dict[str, str] = field(default_factory=dict)
-    logits_error: float = float("nan")
-    variants_error: float = float("nan")
-    conservation_error: float = float("nan")
-    dropped: float = float("nan")
-    deviation: dict[str, float] = field(default_factory=dict)
-
-
-def verdict(family: Family) -> Verdict:
-    """Try every method on the tiny example of a family, in float64."""
-    examples = [double(family.build(TINY, variant)) for variant in family.variants]
-    example = examples[0]
-    refused = {name: reason for name, method in METHODS.items() if (reason := refusal(method, example))}
-    if "transformer attribution" in refused:
-        return Verdict(refused)
-    method = METHODS["transformer attribution"]
-    maps = [method(e.forward, e.inputs) for e in examples]
-    lost, dropped = conservation(
-        Tape.record(example.forward, example.inputs, dtype="float64"), None, PROPOSED
-    )
-    smaller = {d: replace(method, dtype=d)(example.forward, example.inputs) for d in SMALLER}
-    return Verdict(
-        refused,
-        logits_error=logits_error(example),
-        variants_error=max(difference(other, maps[0]) for other in maps),
-        conservation_error=lost,
-        dropped=dropped,
-        deviation={dtype: difference(relevance, maps[0]) for dtype, relevance in smaller.items()},
-    )
-
-
-def double(example: Example) -> Example:
-    """The same in double precision."""
-    example.module.double()
-    inputs = example.inputs.double() if isinstance(example.inputs, Tensor) else example.inputs
-    return Example(example.forward, inputs, example.module)
-
-
-def refusal(method: Callable, example: Example) -> str | None:
-    """Why a method does not explain an example; None if it does.
-
-    Raises:
-        ValueError: whatever is no refusal by the method.
-    """
-    try:
-        relevance = method(example.forward, example.inputs)
-    except ValueError as e:  # NoRuleError, NoAttentionError, RefusedError and maps that cannot be rolled up
-        return str(e)
-    return None if relevance.isfinite().all() else "the map is not finite"
-
-
-def logits_error(example: Example) -> float:
-    """How far the logits under the tape are from those of the model alone."""
-    with torch.no_grad():
-        expected = example.forward(example.inputs)
-    return difference(Tape.record(example.forward, example.inputs, dtype="float64").logits, expected)
-
-
-def difference(ours: Tensor, expected: Tensor) -> float:
-    """‖ours − expected‖ / ‖expected‖, 0 where both are 0."""
-    return ((ours - expected).norm() / expected.norm().clamp(min=1e-300)).item()
-
-
-def cost(family: Family, repetitions: int = 3) -> float:
-    """Time of transformer attribution in float64 over that of a plain forward pass in float32."""
-    example = family.build(SMALL, family.variants[0])
-
-    def seconds(call: Callable) -> float:
-        times = []
-        for _ in range(repetitions + 1):  # the first warms up
-            started = time.perf_counter()
-            call()
-            times.append(time.perf_counter() - started)
-        return min(times[1:])
-
-    with torch.no_grad():
-        forward = seconds(lambda: example.forward(example.inputs))
-    return seconds(lambda: METHODS["transformer attribution"](example.forward, example.inputs)) / forward
-
-
-def table(families: Sequence[Family]) -> str:
-    """The table of families in markdown, with the reasons of refusals below it."""
-    head = [
-        "family",
-        "example",
-        *METHODS,
-        "conservation error",
-        "dropped at constants",
-        "variants differ",
-        *(f"{dtype} differs" for dtype in SMALLER),
-        "cost",
-    ]
-    lines = ["| " + " | ".join(head) + " |", "|" + ":--|" * 2 + ":-:|" * len(METHODS) + "--:|" * 6]
-    reasons: list[str] = []
-    for family in families:
-        say(family.name)
-        found = verdict(family)
-        marks = []
-        for name in METHODS:
-            reason = found.refused.get(name)
-            if reason is not None and reason not in reasons:
-                reasons.append(reason)
-            marks.append("yes" if reason is None else f"no ({reasons.index(reason) + 1})")
-        works = "transformer attribution" not in found.refused
-        numbers = [
-            f"{found.conservation_error:.0e}",
-            f"{found.dropped:.2f}",
-            f"{found.variants_error:.0e}" if len(family.variants) > 1 else "–",
-            *(f"{found.deviation[dtype]:.0e}" for dtype in SMALLER if works),
-            f"{cost(family):.1f} ×" if works else "–",
-        ]
-        numbers = numbers if works else ["–"] * 6
-        lines.append("| " + " | ".join([family.name, f"`{family.example}`", *marks, *numbers]) + " |")
-    listed = [f"{number}. {reason}" for number, reason in enumerate(reasons, start=1)]
-    return "\n".join(["\n".join(lines), "", "Reasons:", "", *listed]) + "\n"
-
+FIGURES = (*CHECKS, VARIANTS, MIXED, DROPPED)
+MARKS = {REFUSED: "no", WRONG: "**wrong**", FAILED: "**failed**"}
+LIBRARIES = ("torch", "timm", "transformers", "torchvision")
 
 INTRODUCTION = """# Model families
 
-Made by `make models` from unmodified classes of timm, transformers and torch with random weights
-(`bench/families.py`), all methods in float64.
+Made by `make models` from unmodified classes of timm, transformers, torchvision and torch with random weights
+(`tests/families`), with {versions}. {count} families, {explained} of which at least one method explains.
 
-- *Conservation error*: relevance that operations lose or gain on the way from a logit, where 1 is put, to the
-  first block's attention, under the proposed rules.
-- *Dropped at constants*: the part that position embeddings, attention masks and biases of scores would get;
-  the rules give it to nobody.
-- *Variants differ*: transformer attribution with fused against unfused attention (timm), sdpa against eager
-  (transformers), relative.
-- *float32, bfloat16 differ*: transformer attribution in these types (`method.dtype`; bfloat16: forward pass
-  under autocast, relevance in float32) from that in float64, relative.
-- *Cost*: transformer attribution (float64) in plain forward passes (float32), at a width of {width} and
-  {blocks} blocks, on {device}.
+*yes*: the method explains the family, and `methods.verify` found nothing wrong, in float64, on two samples (texts of
+unequal length). *no*: the method refuses the family, for the reason below the table. Figures are the largest over the
+methods that explain it:
+
+- *logits*: those on the tape against the model's own, relative; at most {logits:.0e}.
+- *alone*: the map of a sample alone against its map in the batch; at most {alone:.0e}.
+- *gradient*: that of attention against a central difference of the logits; at most {gradient:.0e}.
+- *conserved*: relevance that is lost or gained between the logit, where 1 is put, and where tokens enter, under rules
+  that conserve it; at most {conserved:.0e}.
+- *variants*: maps with fused against unfused attention (timm), sdpa against eager (transformers); at most
+  {variants:.0e}.
+- *mixed*: maps in mixed precision against float64; at most {mixed:.0e}.
+- *dropped*: no error; the share of relevance (of both signs) that position embeddings, attention masks and biases of
+  scores would get under the proposed rules, which give it to nobody.
 
 """
 
 
+def table(families: Sequence[Family], chosen: Mapping[str, Callable]) -> tuple[str, list[str]]:
+    """The table of families in markdown, with the reasons of refusals below it; and what must not be."""
+    head = ["family", "example", *chosen, *FIGURES]
+    align = [":--"] * 2 + [":-:"] * len(chosen) + ["--:"] * len(FIGURES)
+    lines, reasons, faults, explained = [head, align], [], [], 0
+    for family in families:
+        started = time.monotonic()
+        found = checks.judge(family, chosen)
+        say(f"{family.name}: {time.monotonic() - started:.1f} s")
+        faults += [f"{family.name}, {title}: {reason}" for title, reason in found.faults.items()]
+        explained += any(answer.kind == EXPLAINED for answer in found.answers.values())
+        figures = [_figure(found, name) for name in FIGURES]
+        lines.append([family.name, f"`{family.example}`", *_marks(found, reasons), *figures])
+    text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    listed = [f"{number}. {reason}" for number, reason in enumerate(reasons, start=1)]
+    text += "\n\nReasons:\n\n" + "\n".join(listed) if listed else ""
+    return _introduction(len(families), explained) + text + "\n", faults
+
+
+def _marks(found: Verdict, reasons: list[str]) -> list[str]:
+    """What each method does, with the number of its reason; new reasons are added to the list."""
+    marks = []
+    for answer in found.answers.values():
+        if answer.kind == EXPLAINED:
+            marks.append("yes")
+            continue
+        if answer.reason not in reasons:
+            reasons.append(answer.reason)
+        marks.append(f"{MARKS[answer.kind]} ({reasons.index(answer.reason) + 1})")
+    return marks
+
+
+def _figure(found: Verdict, name: str) -> str:
+    value = found.figures.get(name)
+    if value is None:
+        return "–"
+    return f"{value:.2f}" if name == DROPPED else f"{value:.0e}"
+
+
+def _introduction(count: int, explained: int) -> str:
+    versions = ", ".join(f"{library} {version(library)}" for library in LIBRARIES)
+    limits = {name: CHECKED[name] for name in CHECKS} | checks.LIMITS
+    return INTRODUCTION.format(versions=versions, count=count, explained=explained, **limits)
+
+
 def main() -> None:
-    """Write the table."""
-    device = f"{torch.get_num_threads()} CPU threads"
-    text = INTRODUCTION.format(width=SMALL.width, blocks=SMALL.blocks, device=device) + table(FAMILIES)
-    path = Path(PROJECT) / "results" / "models.md"
-    path.write_text(text)
+    """Write the table, and say by the exit code whether a map is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m tests.families", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "only", nargs="*", help="parts of the names of families: only these, printed and not written"
+    )
+    only = parser.parse_args().only
+    families = [f for f in FAMILIES if not only or any(part.lower() in f.name.lower() for part in only)]
+    if not families:
+        parser.error(f"no family is called like {' or '.join(only)}")
+    torch.set_num_threads(1)  # tiny models gain nothing by more
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of libraries, about tiny configurations
+        text, faults = table(families, checks.methods())
     print(text)
+    if not only:
+        (PROJECT / "results" / "models.md").write_text(text)
+    for fault in faults:
+        print(f"fault: {fault}", file=sys.stderr)
+    sys.exit(1 if faults else 0)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ from torch import nn
 
 import methods.relevance.rules
 from bench.config import PROJECT
-from bench.runner.sanity import conservation
 from methods import LRP, NoRuleError, TransformerAttribution, register_rule
 from methods.relevance import OLDER, PROPOSED, Tape
 from methods.relevance.rules import safe_divide
+from tests.support.conservation import conservation
 from tests.support.small_models import TOKENS, WIDTH, Model, make_vit, rand
 
 pytestmark = pytest.mark.numerical

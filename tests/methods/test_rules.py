@@ -215,6 +215,36 @@ def test_identity_passes_relevance_and_adds_up_over_broadcasting():
     torch.testing.assert_close(ours[:, 0], R[:, 0] + R[:, 1] + R[:, 2])
 
 
+@pytest.mark.parametrize(("word", "number", "size"), [("valid", 0, 2), ("same", 1, 3)])
+def test_padding_by_a_word_is_that_by_its_number(word, number, size):
+    """As the patches of transformers' SigLIP are embedded."""
+    x, w = rand(2, 3, 6, 6), rand(4, 3, size, size, seed=1)
+    z = F.conv2d(x, w, padding=word)
+    by_word = PROPOSED.pixels(z, z, x, w, None, padding=word)
+    torch.testing.assert_close(by_word, PROPOSED.pixels(z, z, x, w, None, padding=number))
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+def test_padding_that_is_uneven():
+    x, w = rand(1, 1, 4, 4), rand(1, 1, 2, 2, seed=1)
+    z = F.conv2d(x, w, padding="same")  # torch pads at the end only
+    low, high = x.amin(), x.amax()
+    bounds = [
+        F.conv2d(t.expand_as(x), p, padding="same")
+        for t, p in ((low, w.clamp(min=0)), (high, w.clamp(max=0)))
+    ]
+    S = z / (z - sum(bounds) + EPS)
+    expected = torch.zeros_like(x)
+    for _, _, row, column in indices(z):
+        for _, _, dy, dx in indices(w):
+            y, at, weight = row + dy, column + dx, w[0, 0, dy, dx]
+            if y < 4 and at < 4:
+                bound = low * weight.clamp(min=0) + high * weight.clamp(max=0)
+                expected[0, 0, y, at] += (x[0, 0, y, at] * weight - bound) * S[0, 0, row, column]
+    (ours,) = PROPOSED.pixels(z, z, x, w, None, padding="same")
+    torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("stride", "padding", "dilation", "groups"), [(2, 0, 1, 1), (1, 1, 1, 1), (1, 1, 2, 1), (2, 0, 1, 2)]
 )

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metrics import Statistic, bootstrap, holm, interval, miou, paired_p_value
+from metrics import Statistic, bootstrap, interval, miou
 
 pytestmark = pytest.mark.numerical
 
@@ -175,81 +175,3 @@ def test_memory_beyond_the_result_is_bounded(samples, resamples, statistics, ter
 def test_statistics_of_different_samples_are_refused():
     with pytest.raises(ValueError, match="one number of samples"):
         bootstrap([Statistic.mean(np.ones(3)), Statistic.mean(np.ones(4))])
-
-
-def test_a_clear_difference_is_told_from_none():
-    rng = np.random.default_rng(0)
-    base = rng.random(200)
-    same = base + rng.normal(0, 0.3, size=200)
-    worse = base - 0.2 + rng.normal(0, 0.3, size=200)
-    a, b, c = bootstrap([Statistic.mean(v) for v in (base, same - (same - base).mean(), worse)])
-    assert paired_p_value(a, b) > 0.5
-    assert paired_p_value(a, c) < 0.001
-    assert paired_p_value(a, a) == 1
-    assert paired_p_value(a, c) == paired_p_value(c, a) > 0
-
-
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30))
-def test_the_p_value_by_its_definition(pairs):
-    not_above = sum(a <= b for a, b in pairs)
-    not_below = sum(a >= b for a, b in pairs)
-    # The observed samples are one more resample, which never speaks against the hypothesis.
-    expected = min(1, 2 * (min(not_above, not_below) + 1) / (len(pairs) + 1))
-    first, second = np.array(pairs, dtype=float).T
-    assert paired_p_value(first, second) == pytest.approx(expected)
-    several = np.stack([second, first, second + 1])
-    assert paired_p_value(first, several).tolist() == [paired_p_value(first, other) for other in several]
-    assert paired_p_value(first, several[:0]).shape == (0,)
-
-
-def test_the_order_of_a_sum_breaks_no_tie():
-    first = np.arange(1, 21) / 10
-    nearly = first * (1 + np.where(np.arange(20) % 3, 1e-15, -1e-15))
-    assert paired_p_value(first, nearly) == paired_p_value(first, first) == 1
-    assert paired_p_value(first, first * (1 + 1e-15)) == 1
-    assert paired_p_value(first, first * (1 + 1e-6)) < 0.1
-
-
-def test_what_is_no_number_is_not_significant():
-    first = np.arange(100.0)
-    assert paired_p_value(first, first + 1) < 0.05
-    assert paired_p_value(first, np.where(first < 50, first + 1, np.nan)) == 1
-
-
-def test_the_test_keeps_its_level():
-    """Under the hypothesis about one in twenty tests is significant at 5 %."""
-    rng = np.random.default_rng(5)
-    significant = 0
-    for _ in range(300):
-        a, b = rng.normal(size=(2, 60))
-        significant += (
-            paired_p_value(*bootstrap([Statistic.mean(a), Statistic.mean(b)], resamples=400)) < 0.05
-        )
-    assert 4 <= significant <= 32
-
-
-def test_holm_on_an_example_by_hand():
-    # 4 · 0.01, 3 · 0.015, then never less than before: 2 · 0.02 = 0.04 < 0.045, 1 · 0.5.
-    assert holm([0.02, 0.01, 0.5, 0.015]) == pytest.approx([0.045, 0.04, 0.5, 0.045])
-    assert holm([]).shape == (0,)
-
-
-@given(st.lists(st.floats(0, 1), max_size=8))
-def test_holm_by_its_definition(p_values):
-    expected, largest = [0.0] * len(p_values), 0.0
-    for step, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        largest = max(largest, min(1.0, (len(p_values) - step) * p_values[index]))
-        expected[index] = largest
-    assert holm(p_values).tolist() == pytest.approx(expected)
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
-def test_holm_rejects_what_the_step_down_procedure_rejects(p_values):
-    corrected = holm(p_values)
-    for level in (0.01, 0.05, 0.2):
-        rejected = set()
-        for step, index in enumerate(np.argsort(p_values)):
-            if p_values[index] * (len(p_values) - step) > level:
-                break
-            rejected.add(index)
-        assert rejected == set(np.flatnonzero(corrected <= level))

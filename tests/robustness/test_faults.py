@@ -190,6 +190,9 @@ class Signalled(methods.Rollout):
 
     number, calls = None, 0
 
+    def for_check(self):
+        return methods.Rollout()
+
     def __call__(self, forward, inputs, target=None):
         Signalled.calls += 1
         if Signalled.number is not None and Signalled.calls == 3:

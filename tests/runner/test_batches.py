@@ -150,13 +150,15 @@ class Scarce(MaskOverlap):
         return super().measure(explanations)
 
 
-def test_what_is_noticed_of_a_batch_that_is_tried_again_counts_once(configure):
-    own = ("method=gradcam", "method._target_=tests.runner.test_batches.Greedy", "sanity=true")
+def test_a_batch_that_is_tried_again_is_checked_again(configure):
+    own = ("method=gradcam", "method._target_=tests.runner.test_batches.Greedy")
     reads = "task.metrics.map.reads.mask_overlap._target_=tests.runner.test_batches.Scarce"
     config = configure("segmentation", *own, "batch_size=4", reads)
     run(config)
     assert record_of(config, "maps")["batch_size"] == 1
-    assert record_of(config, "maps")["sanity"]["same_for_another_class"] == 4
+    assert record_of(config, "maps")["checks"]["notes"] == [
+        "the maps of two classes are the same, of a method whose maps depend on the class"
+    ]
 
 
 @pytest.mark.parametrize("task", ["perturbation", "segmentation"])

@@ -54,6 +54,9 @@ class Counted(methods.GradCAM):
 
     calls: tuple[int, ...] = ()
 
+    def for_check(self):
+        return methods.GradCAM()
+
     def __call__(self, forward, inputs, target):
         Counted.calls += (len(inputs),)
         return super().__call__(forward, inputs, target)
@@ -63,6 +66,9 @@ class CountedForBoth(Counted):
     """The same, which says that its maps do not depend on the class."""
 
     class_specific = False
+
+    def for_check(self):
+        return methods.RawAttention()
 
 
 def test_a_method_that_ignores_the_class_runs_once_for_both(configure):

@@ -18,7 +18,7 @@ from bench.models.base import predicted
 from bench.runner.cell import Plan, plan_summary, run
 from bench.tasks.rationale import word_scores
 from methods import TransformerAttribution
-from tests.support.cells import cell_of, finished, rows_of
+from tests.support.cells import cell_of, finished, record_of, rows_of
 from tests.support.stored_rows import kept
 from tests.support.tiny_texts import DOCUMENTS, PIECES, write
 
@@ -258,6 +258,9 @@ class Counted(TransformerAttribution):
 
     calls = 0
 
+    def for_check(self):
+        return TransformerAttribution()
+
     def __call__(self, forward, inputs, target=None):
         Counted.calls += len(target)
         return super().__call__(forward, inputs, target)
@@ -276,3 +279,10 @@ def test_a_second_metric_on_kept_maps_of_texts_explains_nothing_again(configure)
     assert run(again | {"rerun": True}) is not None
     assert Counted.calls == 6
     pd.testing.assert_frame_equal(rows_of(again), computed, check_exact=True)
+
+
+def test_a_cell_of_texts_begins_with_a_check_on_two_of_unequal_length(configure):
+    run(config := configure("method=transformer_attribution"))
+    checks = record_of(config)["checks"]
+    assert checks["alone"] < 1e-6
+    assert checks["conserved"] < 1e-3

@@ -64,7 +64,9 @@ def test_another_process_writes_the_same_bytes(configure):
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("how", [("batch_size=1",), ("batch_size=9", "num_workers=2"), ("batch_size=5",)])
 def test_how_a_cell_is_run_changes_no_hit_and_no_metric(configure, method, how):
-    choice = ("perturbation", f"method={method}", "explained=target")
+    # In mixed precision, maps by the older rules move by 1e-5 of their norm with the shapes: near ties swap.
+    exact = ("method.dtype=float64",) if method == "lrp" else ()
+    choice = ("perturbation", f"method={method}", "explained=target", *exact)
     reference = run(config := configure(*choice))
     kinds = ("predictions", "masking")
     before = [rows_of(config, kind) for kind in kinds]
@@ -77,7 +79,9 @@ def test_how_a_cell_is_run_changes_no_hit_and_no_metric(configure, method, how):
 
 
 class Lottery:
-    """A method that draws from every source of randomness."""
+    """A method that draws from every source of randomness, and says that it is not reproducible."""
+
+    reproducible = False
 
     def __call__(self, forward, inputs, target=None):
         drawn = random.random() + np.random.random(17) + torch.rand(len(inputs), 17).numpy()  # noqa: NPY002

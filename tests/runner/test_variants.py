@@ -23,6 +23,9 @@ class Counted(methods.GradCAM):
     weights: str = "row"
     calls: list = field(default_factory=lambda: CALLS, repr=False, compare=False)
 
+    def for_check(self):
+        return methods.GradCAM()
+
     def __call__(self, forward, inputs, target=None):
         CALLS.append(target.tolist())
         return super().__call__(forward, inputs, target)

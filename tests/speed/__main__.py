@@ -1,7 +1,6 @@
 """``python -m tests.speed``: measure, print and keep one table; exit code 1 if a bound is missed."""
 
 import argparse
-import platform
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -11,9 +10,8 @@ import pandas as pd
 import torch
 
 import bench  # noqa: F401  first: see its docstring
-from bench.config import PROJECT
 from bench.errors import BenchError
-from bench.runner.resources import device_of, keep_freed_memory, versions
+from bench.runner.resources import device_of, keep_freed_memory
 from tests.speed import cells
 from tests.speed.explaining import (
     BOUNDED,
@@ -26,6 +24,7 @@ from tests.speed.explaining import (
     pixels,
     several_classes,
 )
+from tests.speed.machine import FOLDER, device_name, file_name, made_by
 from tests.speed.reference import reference
 from tests.speed.scoring import scoring
 from tests.speed.timing import HEAD, Line, seconds
@@ -34,11 +33,12 @@ PARTS = ("explaining", "classes", "memory", "scoring", "perturbation", "scaling"
 
 INTRODUCTION = """# Speed on {device}
 
-Made by `make speed`{arguments} on {processor}, torch {torch}, commit {commit}.
+{made}
 
-F is one plain forward pass per image of the same model at batch {unit}, without gradients, in the same
-floating point type and process. Every ratio is measured beside its unit, {repetitions} times: times of other
-machines differ, ratios less so.
+F is one plain forward pass per image of the same, unmodified model at batch {unit} in float32, without gradients and
+in the same process, whatever type the line is of. Every ratio is measured beside its unit, {repetitions} times: times
+of other machines differ, ratios less so. The floor of mixed precision is the cost in float32 with the forward pass of
+float64; what comes after it is the overhead.
 
 """
 
@@ -52,7 +52,7 @@ def lines(options: argparse.Namespace, device: torch.device, scratch: Path) -> I
     if "explaining" in parts:
         for model in options.models:
             explained = []
-            for line in explaining(model, options.batches, n, device):
+            for line in explaining(model, options.batches, n, device, options.unit_batch):
                 explained.append(line)
                 yield line
             yield from hours(explained)
@@ -67,7 +67,7 @@ def lines(options: argparse.Namespace, device: torch.device, scratch: Path) -> I
         units = {}
         for model in options.models:
             created = create(model, device)
-            plain = Plain(created, pixels(created, UNIT_BATCH, device), "float32")
+            plain = Plain(created, pixels(created, UNIT_BATCH, device))
             units[model] = min(seconds(plain, device) for _ in range(3)) / UNIT_BATCH
         yield from scoring(n, units)
     if "perturbation" in parts:
@@ -97,6 +97,7 @@ def main() -> None:
     try:
         device = device_of(options.device)
         options.batches = options.batches or ([8, 1] if device.type == "cpu" else [64])
+        options.unit_batch = UNIT_BATCH if device.type == "cpu" else max(options.batches)
         keep_freed_memory()
         measured = []
         with tempfile.TemporaryDirectory() as scratch:
@@ -110,9 +111,10 @@ def main() -> None:
     text = _introduction(options, device) + table.to_markdown(index=False, disable_numparse=True) + "\n"
     print(f"\n{text}")
     if set(options.parts) == set(PARTS) or options.output:
-        folder = options.output or PROJECT / "results" / "speed"
+        folder = options.output or FOLDER
         folder.mkdir(parents=True, exist_ok=True)
-        name = "cpu" if device.type == "cpu" else _name(device).lower().replace(" ", "_")
+        # On GPUs the name without more is that of what make gpu found.
+        name = file_name(device) + ("" if device.type == "cpu" else "_speed")
         (folder / f"{name}.md").write_text(text)
     missed = [line for line in measured if not line.holds]
     for line in missed:
@@ -121,32 +123,12 @@ def main() -> None:
 
 
 def _introduction(options: argparse.Namespace, device: torch.device) -> str:
-    used = versions()
     return INTRODUCTION.format(
-        device=_name(device),
-        arguments=f" (`{' '.join(sys.argv[1:])}`)" if sys.argv[1:] else "",
-        processor=_processor(),
-        torch=used["torch"],
-        commit=used["commit"],
-        unit=UNIT_BATCH,
+        device=device_name(device),
+        made=made_by("make speed", device),
+        unit=options.unit_batch,
         repetitions=options.repetitions,
     )
-
-
-def _name(device: torch.device) -> str:
-    return (
-        f"{torch.get_num_threads()} CPU threads"
-        if device.type == "cpu"
-        else torch.cuda.get_device_name(device)
-    )
-
-
-def _processor() -> str:
-    try:
-        info = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in info if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.machine()
 
 
 if __name__ == "__main__":

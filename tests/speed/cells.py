@@ -117,7 +117,7 @@ def perturbation(
             "rerun=true",
         ]
     )
-    unit, values = Plain(model, pixels(model, batch, device), "float32"), []
+    unit, values = Plain(model, pixels(model, batch, device)), []
     unit()
     for _ in range(repetitions):
         before = min(seconds(unit, device) for _ in range(3))

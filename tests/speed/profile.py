@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument("--method", choices=list(METHODS), default="transformer attribution")
     parser.add_argument("--model", default=BOUNDED, help="timm's name")
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--type", choices=["float64", "float32"], default="float64")
+    parser.add_argument("--type", choices=["mixed", "float64", "float32"], default="mixed")
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
     device = device_of(options.device)

@@ -47,7 +47,7 @@ def reference(path: Path, architecture: str, repetitions: int, device: torch.dev
         model = getattr(ViT_LRP, FACTORIES[architecture])(pretrained=False).eval().to(device)
         generator = LRP(model)
         plain = create(architecture, device)
-        unit = Plain(plain, pixels(plain, UNIT_BATCH, device), "float32")
+        unit = Plain(plain, pixels(plain, UNIT_BATCH, device))
         image = pixels(plain, 1, device)
         for name, theirs in METHODS.items():
             values, _ = ratios(

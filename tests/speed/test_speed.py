@@ -60,17 +60,43 @@ def test_every_method_is_measured_in_every_type_it_has():
     lines = list(explaining("vit_base_patch16_224", [2, 1], 1, CPU))
     assert {line.what for line in lines} == {*METHODS, PASS}
     measured = {(line.what, line.type, line.batch) for line in lines}
-    assert len(lines) == len(measured) == 2 * (1 + 3) + 2 * (1 + 6)
+    # in float32 all and the plain pass, in float64 those of relevance and it, in mixed precision those of relevance
+    assert len(lines) == len(measured) == 2 * ((1 + 6) + (1 + 3) + 3)
     assert all(line.values[0] > 0 for line in lines)
-    assert "of float64" in next(line for line in lines if (line.what, line.type) == ("LRP", "float32")).note
 
 
 def test_only_the_usual_type_is_bounded():
-    bounds = {(line.what, line.type): line.bound for line in explaining("vit_base_patch16_224", [8], 1, CPU)}
-    assert bounds["transformer attribution", "float64"] == 4.5
-    assert bounds["transformer attribution", "float32"] is None
-    assert bounds["rollout", "float32"] == 1.1
+    lines = list(explaining("vit_base_patch16_224", [8, 1], 1, CPU))
+    bounds = {(line.what, line.type): line.bound for line in lines if line.batch == 8}
+    assert {pair: bound for pair, bound in bounds.items() if bound is not None} == {
+        ("transformer attribution", "mixed"): 6.0,
+        ("LRP", "mixed"): 6.5,
+        ("partial LRP", "mixed"): 2.5,
+        ("GradCAM", "float32"): 1.6,
+        ("raw attention", "float32"): 1.1,
+        ("rollout", "float32"): 1.1,
+    }
+    assert all(line.bound is None for line in lines if line.batch == 1)
     assert all(line.bound is None for line in explaining("deit_tiny_patch16_224", [8], 1, CPU))
+
+
+def test_the_unit_is_a_plain_pass_in_float32_whatever_the_type_of_the_line(monkeypatch):
+    units = []
+    monkeypatch.setattr(
+        "tests.speed.explaining.ratios", lambda subject, unit, n, device: units.append(unit) or ([1.0], 1.0)
+    )
+    list(explaining("vit_base_patch16_224", [2], 1, CPU))
+    (unit,) = set(units)
+    assert (unit.type, len(unit.images)) == ("float32", 8)
+
+
+def test_the_floor_is_float32_with_the_forward_pass_of_float64(monkeypatch):
+    costs = iter([1.0, 4.5, 4.6, 1.2, 1.1, 1.0, 1.1, 2.0, 9.0, 9.0, 2.2, 6.0, 5.0, 2.5])
+    monkeypatch.setattr("tests.speed.explaining.ratios", lambda *_: ([next(costs)], 1.0))
+    notes = {(line.what, line.type): line.note for line in explaining("vit_base_patch16_224", [8], 1, CPU)}
+    assert notes["transformer attribution", "mixed"].endswith("floor 5.50 F, +0.50 F")
+    assert notes["LRP", "mixed"].endswith("floor 5.60 F, -0.60 F")
+    assert "floor" not in notes["LRP", "float64"]
 
 
 def test_the_hours_of_the_paper_follow_from_the_costs():
@@ -79,10 +105,12 @@ def test_the_hours_of_the_paper_follow_from_the_costs():
 
     costs = [line(PASS, t, 0.1) for t in ("float64", "float32")]
     costs += [line(name, "float64", 0.5) for name, method in METHODS.items() if hasattr(method, "dtype")]
+    costs += [line(name, "mixed", 0.3) for name, method in METHODS.items() if hasattr(method, "dtype")]
     costs += [line(name, "float32", 0.2) for name in METHODS]
-    in_float64, in_float32 = hours(costs)
+    in_float64, in_float32, in_mixed = hours(costs)
     # 19 passes for each of 11 cells, one for the random map; two maps of four methods, one of the two others
     assert in_float64.median == pytest.approx(50_000 * (209 * 0.1 + 6 * 0.5 + 2 * 0.2 + 2 * 0.2 + 0.1) / 3600)
+    assert in_mixed.median == pytest.approx(50_000 * (209 * 0.1 + 6 * 0.3 + 2 * 0.2 + 2 * 0.2 + 0.1) / 3600)
     assert in_float32.median == pytest.approx(50_000 * (209 * 0.1 + 6 * 0.2 + 4 * 0.2 + 0.1) / 3600)
 
 
@@ -93,6 +121,7 @@ def test_the_unit_is_a_plain_pass_in_the_type(type_):
     assert logits.dtype == {"float64": torch.float64, "float32": torch.float32}.get(type_, torch.bfloat16)
     assert next(model.parameters()).dtype == torch.float32
     assert of_type(METHODS["rollout"], "float64") is None
+    assert of_type(METHODS["LRP"], "mixed, tf32").dtype == "mixed"
 
 
 def test_several_classes_are_compared_with_one(monkeypatch):
@@ -103,12 +132,16 @@ def test_several_classes_are_compared_with_one(monkeypatch):
 
 
 def test_memory_that_is_not_there_is_not_tried(monkeypatch):
-    monkeypatch.setattr("tests.speed.explaining._in_a_process", lambda *_: 8e9)
+    peaks = {"float64": 8e9, "mixed": 5e9, "float32": 4e9}
+    monkeypatch.setattr(
+        "tests.speed.explaining._in_a_process", lambda _, model, batch, type_, device: peaks[type_]
+    )
     monkeypatch.setattr("tests.speed.explaining.Memory.free", lambda self: 10e9)
-    lines = list(memory("vit_base_patch16_224", (8, 32), CPU))
-    assert [line.batch for line in lines] == [8, 32, 8, 32]
+    *lines, share = memory("vit_base_patch16_224", (8, 32), CPU)
+    assert [line.batch for line in lines] == [8, 32] * 3
     assert lines[0].median == 8
     assert lines[1].note == "not tried: it would take about 32 GB"
+    assert (share.median, share.bound, share.holds) == (5 / 8, 0.6, False)
 
 
 def test_scoring_is_compared_with_scikit_learn():

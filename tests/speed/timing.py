@@ -3,7 +3,8 @@
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -58,6 +59,14 @@ class Line:
 HEAD = ["what", "model", "type", "batch", "median", "least – most", "bound", ""]
 
 
+def written(lines: Iterable[Line]) -> Iterator[str]:
+    """Lines of markdown, each as soon as it was measured."""
+    yield "| " + " | ".join(HEAD) + " |"
+    yield "|" + ":--|" * len(HEAD)
+    for line in lines:
+        yield "| " + " | ".join(line.cells()) + " |"
+
+
 def seconds(call: Callable[[], object], device: torch.device) -> float:
     """How long a call takes, until the device has finished."""
     _finish(device)
@@ -82,6 +91,17 @@ def ratios(
         values.append(times[-1] / ((before + after) / 2))
         before = after
     return values, statistics.median(times)
+
+
+@contextmanager
+def tf32(allowed: bool) -> Iterator[None]:
+    """Whether a GPU may round the factors of matrix products to 10 bits."""
+    was = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if allowed else "highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(was)
 
 
 def _finish(device: torch.device) -> None:

@@ -277,6 +277,9 @@ class FailsSecond(methods.GradCAM):
 
     seen = 0
 
+    def for_check(self):
+        return methods.GradCAM()
+
     def __call__(self, forward, inputs, target=None):
         FailsSecond.seen += 1
         if FailsSecond.seen == 2:

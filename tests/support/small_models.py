@@ -6,7 +6,12 @@ import timm
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    LlamaConfig,
+    LlamaForSequenceClassification,
+)
 
 LENGTHS = (9, 5, 7)
 IMAGES = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
@@ -28,9 +33,9 @@ def enlarged(model, std=0.2):
 
 
 def make_vit(**options):
-    """A ViT of 16 patches, 3 blocks and 5 classes."""
+    """A ViT of 16 patches, 3 blocks and 5 classes, or what the options say."""
     size = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads": 3, "num_classes": 5}
-    return enlarged(timm.create_model("vit_base_patch16_224", **size, **options))
+    return enlarged(timm.create_model("vit_base_patch16_224", **(size | options)))
 
 
 def make_bert(attention="sdpa"):
@@ -45,6 +50,22 @@ def make_bert(attention="sdpa"):
         attn_implementation=attention,
     )
     return enlarged(BertForSequenceClassification(config))
+
+
+def make_llama(**options):
+    """A Llama classifier of 2 layers and 2 classes, with grouped heads."""
+    config = LlamaConfig(
+        vocab_size=50,
+        hidden_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=20,
+        pad_token_id=0,
+        **options,
+    )
+    return enlarged(LlamaForSequenceClassification(config))
 
 
 def texts(width=9):

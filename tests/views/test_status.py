@@ -9,7 +9,7 @@ import time
 import pytest
 
 from bench.runner.cell import run
-from bench.status import main, status
+from bench.status.program import main, status
 from bench.store.files import claimed
 from tests.support.cells import cell_of
 from tests.support.tiny_images import OPTIONS

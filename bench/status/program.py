@@ -1,9 +1,4 @@
-"""How far a suite is: ``python -m bench.status suite=small_real [protocol=clean task=segmentation --json]``.
-
-Lists the cells of the suite's published tables and its ablation, and all others that are there: whether each
-is done, running, failed, stopped or missing, how fast it goes and how long it will take. Takes the same
-overrides as ``python -m bench``; nothing is run, and neither data nor weights are looked at.
-"""
+"""How far the cells of a suite are: what is known of each, and the program ``python -m bench.status``."""
 
 import json
 import statistics
@@ -16,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from bench.catalogue import Catalogue
-from bench.cli import command_line, show, tell
+from bench.cli import show, tell
 from bench.config import config_dirs, configuration, swept
 from bench.errors import BenchError
 from bench.store.blocks import Work, unfinished
@@ -236,7 +231,3 @@ def main(arguments: Sequence[str]) -> None:
     total = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     unknown = f", and {len(lines) - len(known)} cells of unknown cost" if len(known) < len(lines) else ""
     tell(f"\n{total}; left: {timedelta(seconds=round(sum(known)))} of one process{unknown}")
-
-
-if __name__ == "__main__":
-    command_line(main)
