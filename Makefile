@@ -72,6 +72,14 @@ localisation: setup ## does the relevance lie on the annotated object? pointing 
 plausibility: setup ## texts: token F1, AUPRC and IOU F1 against rationales, and tau to leave-one-out
 	$(call scored,plausibility)
 
+robustness: setup ## does the map stay when the image hardly changes? and what maps look like: Gini, entropy, ties
+	$(RUN) experiment=robustness $(CHOICE)
+	$(BIN)/python -m bench.tables table=robustness $(CHOICE)
+
+sanity: setup ## does the map depend on the class (random logit) and on what the model learned (randomised parameters)?
+	$(RUN) experiment=sanity $(CHOICE)
+	$(BIN)/python -m bench.tables table=sanity $(CHOICE)
+
 # Cells, figure and table of a task whose experiment has its name.
 define scored
 $(RUN) experiment=$(1) $(CHOICE)

@@ -33,7 +33,15 @@ from bench.tasks import Masking, MaskOverlap, RationaleOverlap
 from metrics import Metric, Statistic
 
 OF_THE_PAPER = ("perturbation", "segmentation", "token_f1")
-TASKS = (*OF_THE_PAPER, "faithfulness", "faithfulness_texts", "localisation", "plausibility")
+TASKS = (
+    *OF_THE_PAPER,
+    "faithfulness",
+    "faithfulness_texts",
+    "localisation",
+    "plausibility",
+    "robustness",
+    "sanity",
+)
 METHODS = ("gradcam", "lrp", "partial_lrp", "raw_attention", "rollout", "transformer_attribution")
 ALL_BLOCKS = ("transformer_attribution_all_blocks", "rollout_all_blocks")
 ABLATIONS = ("without_gradient", "last_block_only", "second_block_only")
