@@ -75,7 +75,11 @@ def test_the_commands_of_the_page(own):
 
 
 def lines_of(run, *arguments: str) -> list[dict]:
-    return [line for line in json.loads(run("bench.status.__main__", *arguments, "--json")) if line["state"] == "done"]
+    return [
+        line
+        for line in json.loads(run("bench.status.__main__", *arguments, "--json"))
+        if line["state"] == "done"
+    ]
 
 
 def page_of(run, *arguments: str) -> str:
