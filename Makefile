@@ -9,6 +9,8 @@ LAUNCHER_ARGS ?=
 SHARDS ?= 1
 EXPERIMENTS ?= table1 table2 figure4 ablation_perturbation ablation_segmentation
 PYTHON ?= python3
+# The versions to install; CONSTRAINTS= takes the newest that pyproject.toml admits.
+CONSTRAINTS ?= bench/constraints.txt
 BIN := .venv/bin
 RUN = $(BIN)/python -m bench -m hydra/launcher=$(LAUNCHER) $(LAUNCHER_ARGS) $(SHARDED)
 SHARDED = $(if $(filter-out 1,$(SHARDS)),shards=$(SHARDS) 'shard=range(0,$(SHARDS))')
@@ -22,10 +24,21 @@ help: ## list the targets
 
 setup: .venv/installed ## make .venv and install the project into it
 
-.venv/installed: pyproject.toml
+.venv/installed: pyproject.toml setup.py $(CONSTRAINTS)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@echo "installing into .venv: minutes the first time, as PyTorch is large"
+	$(BIN)/python -m pip install --disable-pip-version-check $(addprefix --constraint ,$(CONSTRAINTS)) --editable '.[dev]'
 	@touch $@
+
+constraints: setup ## choose and pin the newest versions again: bench/constraints.txt
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/python -m tests.constraints
+
+quick: setup ## one table of embedded data, in about a minute
+	$(BIN)/python -m bench.quick $(ARGS)
+
+docs: setup ## build the documentation site: site/index.html; a dead link is an error
+	$(BIN)/python -m mkdocs build --strict --quiet
 
 tables: table1 table2 figure4 ablation ## run and print the three tables and the ablation of SUITE
 
@@ -48,6 +61,32 @@ ablation: setup ## what the parts of transformer attribution are worth, on SUITE
 	$(RUN) experiment=ablation_segmentation $(CHOICE)
 	$(BIN)/python -m bench.tables table=ablation $(CHOICE)
 
+faithfulness: setup ## what the model says while patches (and words of texts) are removed: SRG, AOPC, ERASER's
+	$(call scored,faithfulness)
+	$(call scored,faithfulness_texts)
+
+localisation: setup ## does the relevance lie on the annotated object? pointing game, energy, rank accuracy, ROC AUC
+	$(RUN) experiment=localisation $(CHOICE)
+	$(BIN)/python -m bench.tables table=localisation $(CHOICE)
+
+plausibility: setup ## texts: token F1, AUPRC and IOU F1 against rationales, and tau to leave-one-out
+	$(call scored,plausibility)
+
+robustness: setup ## does the map stay when the image hardly changes? and what maps look like: Gini, entropy, ties
+	$(RUN) experiment=robustness $(CHOICE)
+	$(BIN)/python -m bench.tables table=robustness $(CHOICE)
+
+sanity: setup ## does the map depend on the class (random logit) and on what the model learned (randomised parameters)?
+	$(RUN) experiment=sanity $(CHOICE)
+	$(BIN)/python -m bench.tables table=sanity $(CHOICE)
+
+# Cells, figure and table of a task whose experiment has its name.
+define scored
+$(RUN) experiment=$(1) $(CHOICE)
+$(BIN)/python -m bench.figures figure=$(1) $(CHOICE)
+$(BIN)/python -m bench.tables table=$(1) $(CHOICE)
+endef
+
 report: setup ## one page to look at, of the finished cells of SUITE: results/SUITE/report/index.html
 	$(BIN)/python -m bench.report $(CHOICE)
 
@@ -55,7 +94,7 @@ run: setup ## any cells: make run SUITE=... ARGS='task=segmentation method=lrp,r
 	$(RUN) $(CHOICE)
 
 # make -j submits all experiments to a cluster at once.
-sweep: setup ## all cells of SUITE's tables, no tables (EXPERIMENTS='table1 figure4', LAUNCHER=slurm, SHARDS=8)
+sweep: setup ## all cells of the paper's tables, no tables (EXPERIMENTS='table1 faithfulness', LAUNCHER=slurm, SHARDS=8)
 	$(MAKE) --keep-going --no-print-directory $(SWEEPS)
 
 SWEEPS = $(EXPERIMENTS:%=sweep-%)
@@ -67,6 +106,9 @@ finetune-movies: setup ## fine-tune the paper's text classifier on ERASER movies
 
 models: setup ## check the model families and write results/models.md
 	$(BIN)/python -m tests.families
+
+verify: setup ## compare with stored numbers of the authors' code, into results/verification.md (GOLDEN=folder DATA=root)
+	$(BIN)/python -m bench.verify golden=$(GOLDEN) $(if $(DATA),data=$(DATA)) out=results/verification.md
 
 speed: setup ## measure the speed, fail beyond the bounds (REFERENCE=checkout adds the reference; ARGS)
 	$(BIN)/python -m tests.speed $(if $(REFERENCE),--reference $(REFERENCE)) $(ARGS)
@@ -105,7 +147,7 @@ lint: setup ## check style
 	$(BIN)/ruff format --check .
 
 clean: ## remove .venv, generated data and per-sample rows; tables stay
-	rm -rf .venv data/embedded results/*/cells results/*/report outputs multirun wandb .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv site build data/embedded results/*/cells results/*/report outputs multirun wandb .pytest_cache .ruff_cache *.egg-info
 
-.PHONY: help setup tables table1 table2 figure4 ablation report run sweep $(SWEEPS) finetune-movies \
-	models speed gpu precision profile train-embedded test test-slow test-cpus browser-test slurm-test lint clean
+.PHONY: help setup constraints quick docs tables table1 table2 figure4 ablation report run sweep $(SWEEPS) finetune-movies \
+	models verify speed gpu precision profile train-embedded test test-slow test-cpus browser-test slurm-test lint clean

@@ -1,33 +1,58 @@
-"""Command line: ``python -m bench task=segmentation method=rollout``; ``--help`` lists every choice."""
+"""Explain models, score the maps, keep the rows: ``python -m bench task=segmentation method=rollout``.
 
-import multiprocessing
+One cell is task × data set × model × method × explained class; -m before several choices sweeps over them.
+
+  python -m bench task=segmentation method=rollout
+  python -m bench -m experiment=table1 suite=small_real     all cells of a published table
+  python -m bench explain photo.jpg                         one sample of your own (explain --help)
+  python -m bench.tables suite=small_real                   tables from the finished cells
+  python -m bench.status suite=small_real                   what is done, running and missing
+
+A setting of what is chosen is NAME.KEY=VALUE, e.g. method.start_layer=0 or
+protocol.perturbation.fill=mean; +NAME.KEY=VALUE adds one. -m NAME=A,B runs all combinations, one after the
+other or with hydra/launcher=local or slurm side by side. --config-dir FOLDER adds choices of your own.
+"""
+
+# What computes is imported where it is used: --help is for those who want to know what there is.
 import shutil
 import sys
+from importlib.util import find_spec
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 import bench  # noqa: F401  first: see its docstring
-from bench.config import resolved, with_metrics
+from bench._own_packages import working_directory_last
+from bench.catalogue import CONF
+from bench.cli import USER_MISTAKE, exit_codes, say, tell
 from bench.errors import BenchError
-from bench.runner import sweep
-from bench.runner.cell import run
 
-USER_MISTAKE = 2  # exit code
+# What launchers need that only some install, with the extra [cluster].
+PLUGINS = {
+    "local": "hydra_plugins.hydra_joblib_launcher",
+    "slurm": "hydra_plugins.hydra_submitit_launcher",
+}
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="bench")
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="bench")
 def main(cfg: DictConfig) -> dict[str, float] | None:
     """Run one cell; with ``-m`` those of a sweep, whatever becomes of any of them."""
+    import multiprocessing
+
+    from bench.config import resolved
+    from bench.runner import sweep
+    from bench.runner.cell import run
+
+    working_directory_last()  # in a process that a launcher started, too
     sweep.keep_signals()
     if multiprocessing.get_start_method() == "loky":
         # joblib's own way to start processes, in which those that load data cannot be started.
         multiprocessing.set_start_method(None, force=True)
     try:
-        return run(resolved(cfg))
+        return run(resolved(cfg, HydraConfig.get().overrides.task))
     except BenchError as e:
-        _say(e)
+        say(f"error: {e}")
         if not sweep.current():
             sys.exit(USER_MISTAKE)
         _report(str(e))
@@ -38,29 +63,32 @@ def main(cfg: DictConfig) -> dict[str, float] | None:
         raise
 
 
-def _say(error: Exception | str) -> None:
-    print(f"error: {error}", file=sys.stderr)
-
-
 def _report(failure: str) -> None:
+    from bench.runner import sweep
+
     job = HydraConfig.get()
     sweep.report(job.job.num, f"{' '.join(job.overrides.task)}: {failure}")
 
 
-def _accept_metrics() -> None:
-    """Turn ``+metric=NAME`` and ``metric._target_=…`` on the command line into what hydra takes."""
-    try:
-        sys.argv[1:] = with_metrics(sys.argv[1:])
-    except BenchError as e:
-        _say(e)
-        sys.exit(USER_MISTAKE)
+def _is_installed(plugin: str) -> bool:
+    # The package around it is not there either where no plugin is.
+    return all(find_spec(name) is not None for name in (plugin.partition(".")[0], plugin))
 
 
 def run_sweep() -> None:
     """Run the cells of a sweep. At the end say which of them failed and why; then the exit code is not 0."""
+    from bench.runner import sweep
+
+    for launcher, plugin in PLUGINS.items():
+        if f"hydra/launcher={launcher}" in sys.argv and not _is_installed(plugin):
+            raise BenchError(
+                f"hydra/launcher={launcher}: what it needs is not installed; "
+                "pip install 'transformer-explanation-bench[cluster]'"
+            )
     if "hydra/launcher=slurm" in sys.argv and not shutil.which("sbatch"):
-        _say("hydra/launcher=slurm: there is no sbatch here; start it where jobs can be submitted")
-        sys.exit(USER_MISTAKE)
+        raise BenchError(
+            "hydra/launcher=slurm: there is no sbatch here; start it where jobs can be submitted"
+        )
     sweep.begin()
     try:
         main()
@@ -72,14 +100,32 @@ def run_sweep() -> None:
         sys.exit(USER_MISTAKE)
 
 
-if __name__ == "__main__":
+def command_line() -> None:
+    """Run what the command line names: a cell, a sweep, or an explanation of one's own sample."""
+    working_directory_last()
     if sys.argv[1:2] == ["explain"]:
         from bench.explain.cli import main as explain
 
-        sys.exit(explain(sys.argv[2:]))
-    _accept_metrics()
-    if {"-m", "--multirun"}.intersection(sys.argv):
-        run_sweep()
-    else:
-        sweep.leave()
-        main()
+        with exit_codes():
+            sys.exit(explain(sys.argv[2:]))
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        from bench.usage import usage
+
+        tell(usage(__doc__, "bench"))
+        return
+    with exit_codes():
+        from bench.config import checked
+
+        # Turns ``+metric=NAME`` and ``metric._target_=…`` into what hydra takes, too.
+        sys.argv[1:] = checked(sys.argv[1:])
+        if {"-m", "--multirun"}.intersection(sys.argv):
+            run_sweep()
+        else:
+            from bench.runner import sweep
+
+            sweep.leave()
+            main()
+
+
+if __name__ == "__main__":
+    command_line()

@@ -8,8 +8,13 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-PROJECT = Path(__file__).resolve().parent.parent
-CONF = PROJECT / "conf"
+PACKAGE = Path(__file__).resolve().parent
+# In a checkout the choices and the published numbers lie beside the package, and data and results belong there
+# too; where the package is installed, these two lie in it, and everything else below the working directory.
+INSTALLED = (PACKAGE / "conf").is_dir()
+PROJECT = PACKAGE.parent
+CONF = PACKAGE / "conf" if INSTALLED else PROJECT / "conf"
+REFERENCE = PACKAGE / "reference" if INSTALLED else PROJECT / "results" / "reference"
 
 UNKNOWN_ORDER = 500  # the place of methods without a file: behind those with one, before floor and ceiling
 
@@ -24,12 +29,14 @@ class MethodFacts:
         kind: ``method``, ``ablation`` (a part of another), ``floor`` or ``ceiling``: the last two are rows to
             read the others by, and compete with none.
         order: its place among all.
+        family: of methods that work alike, which figures give one colour.
     """
 
     name: str
     title: str
     kind: str
     order: int
+    family: str = "other"
 
     @property
     def competes(self) -> bool:
@@ -69,6 +76,7 @@ class Catalogue:
             str(found.get("title") or name.replace("_", " ")),
             str(found.get("kind", "method")),
             int(found.get("order", UNKNOWN_ORDER)),
+            str(found.get("family", "other")),
         )
 
     def known_targets(self) -> set[str]:

@@ -5,10 +5,16 @@ At a terminal there are bars and drawn tables; in a file or a pipe there is plai
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 
+from bench._own_packages import working_directory_last
 from bench.errors import BenchError
+
+EVERY = 30.0  # seconds between lines that tell how far something is
+USER_MISTAKE, INTERRUPTED = 2, 130  # exit codes: of a mistake that the user can mend, and of Ctrl-C
 
 
 def say(message: str) -> None:
@@ -32,36 +38,65 @@ def show(markdown: str) -> None:
         tell(markdown)
         return
     from rich.console import Console
-    from rich.markdown import Markdown
 
-    Console().print(Markdown(markdown))
+    from bench.terminal import draw  # rich takes its time to import
+
+    draw(markdown, Console())
 
 
 @contextmanager
-def progress(what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
-    """A bar with the pace and the time left, at a terminal; gives what to call when units are done."""
+def progress(what: str, total: int, unit: str, every: float = EVERY) -> Iterator[Callable[[float], None]]:
+    """How far something is, with the pace and the time left; gives what to call when units are done.
+
+    At a terminal it is a bar. Elsewhere, as under nohup or on a cluster, it is a line now and then.
+
+    Args:
+        what: is going on.
+        total: how many units there are.
+        unit: what one is called.
+        every: seconds between lines.
+    """
     if not sys.stderr.isatty():
-        yield lambda done=1: None
+        yield _lines(what, total, unit, every)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.table import Column
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[pace]}"),
-        TimeRemainingColumn(),
+    whole = Column(no_wrap=True)
+    columns = (  # what does not fit is cut from the description alone
+        TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
+        BarColumn(bar_width=12, table_column=whole),
+        MofNCompleteColumn(table_column=whole),
+        TextColumn("{task.fields[pace]}", table_column=whole),
+        TimeRemainingColumn(table_column=whole),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=Console(stderr=True), transient=True, expand=True) as bar:
         task = bar.add_task(what, total=total, pace="")
 
-        def advance(done: int = 1) -> None:
+        def advance(done: float = 1) -> None:
             bar.advance(task, done)
             if (speed := bar.tasks[0].speed) is not None:
-                bar.update(task, pace=f"{speed:.3g} {unit}s per second")
+                bar.update(task, pace=f"{speed:.3g} {unit}s/s")
 
         yield advance
+
+
+def _lines(what: str, total: int, unit: str, every: float) -> Callable[[float], None]:
+    """What to call when units are done; says so in a line every so many seconds."""
+    done, started = 0.0, time.monotonic()
+    last = started
+
+    def advance(count: float = 1) -> None:
+        nonlocal done, last
+        done, now = done + count, time.monotonic()
+        if now - last < every or done >= total:
+            return
+        last, pace = now, done / max(now - started, 1e-9)
+        left = timedelta(seconds=round((total - done) / pace)) if pace else "?"
+        say(f"{what}: {done:.0f} of {total} {unit}s, {pace:.3g} per second, {left} left")
+
+    return advance
 
 
 def choices(kind: str, known: Iterable[str], arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -99,11 +134,22 @@ def option(name: str, arguments: Sequence[str]) -> tuple[str | None, list[str]]:
 
 def command_line(program: Callable[[Sequence[str]], None]) -> None:
     """Run a program on its arguments; a user's mistake ends it with a message and exit code 2."""
+    working_directory_last()
     if {"-h", "--help"} & set(sys.argv[1:]):
         tell(sys.modules["__main__"].__doc__)
         return
-    try:
+    with exit_codes():
         program(sys.argv[1:])
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """End the process with a message instead of a traceback, where the user made a mistake or pressed Ctrl-C."""
+    try:
+        yield
     except BenchError as e:
         say(f"error: {e}")
-        sys.exit(2)
+        sys.exit(USER_MISTAKE)
+    except KeyboardInterrupt:
+        say("interrupted")
+        sys.exit(INTERRUPTED)

@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import json
 import pkgutil
+import re
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -12,15 +13,17 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
-from bench.catalogue import CONF, PROJECT, Catalogue
+from bench.catalogue import CONF, INSTALLED, PACKAGE, PROJECT, Catalogue
 from bench.errors import BenchError
+from bench.suggestions import GROUPS, UnknownSettingError, check_choices, unknown_setting
+from bench.titles import retitled
 
 CONFIG_DIR = ("--config-dir", "-cd")  # options of hydra that name a folder of the user's own choices
 FOREIGN_MAPS = "bench.runner.foreign.ForeignMaps"
 # Keys that describe a choice to the runner and to readers; all others are arguments of its _target_.
-DESCRIPTION = {"_target_", "name", "title", "limit", "kind", "order"}
+DESCRIPTION = {"_target_", "name", "title", "retitled", "limit", "kind", "order", "family"}
 
 
 def _one_of(value: str, chosen: Any, key: str, *known: str) -> bool:
@@ -40,8 +43,10 @@ def _flag(key: str, *, _root_: DictConfig) -> bool:
 
 
 for _name, _resolver in {
-    # In configuration files ${project:data} is that folder of the project, wherever a program is started.
-    "project": lambda path: str(PROJECT / path),
+    # In configuration files ${project:data} is that folder of the checkout, wherever a program is started; of an
+    # installed project, that of the working directory.
+    "project": lambda path: str((Path.cwd() if INSTALLED else PROJECT) / path),
+    "package": lambda path: str(PACKAGE / path),  # a file that comes with the package
     "basename": lambda path: Path(str(path)).name or str(path),
     "one_of": _one_of,
     "flag": _flag,
@@ -118,7 +123,9 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     except OmegaConfBaseException as e:
         if (said := _said_by_a_resolver(e)) is not None:
             raise said from None
-        key = e.full_key or "the configuration"
+        referred = isinstance(e, InterpolationToMissingValueError)  # another key refers to the missing one
+        missing = re.search(r"Missing mandatory value: ([\w.]+)", str(e)) if referred else None
+        key = missing[1] if missing else e.full_key or "the configuration"
         remedy = (
             "choose a method, e.g. method=rollout" if key == "method._target_" else f"set it with {key}=..."
         )
@@ -132,8 +139,14 @@ def _said_by_a_resolver(error: BaseException | None) -> BenchError | None:
     return error
 
 
-def resolved(cfg: DictConfig) -> dict[str, Any]:
+def resolved(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """The configuration of a cell as plain data.
+
+    Data set and model have the title of what is read, and under ``retitled`` the settings, if any, that make it
+    another than that of their file.
+
+    Args:
+        overrides: of the command line that it was composed of.
 
     Raises:
         BenchError: naming a key that has no value yet.
@@ -146,6 +159,11 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
         choice = cell[section]
         choice["name"] = str(choice.get("name") or choice["_target_"].rpartition(".")[2])
         choice["title"] = str(choice.get("title") or choice["name"])
+    for section in ("model", "dataset"):
+        raw = OmegaConf.to_container(cfg[section], resolve=False)
+        title, changed = retitled(section, cell[section], raw, overrides)
+        if changed:
+            cell[section] |= {"title": title, "retitled": changed}
     cell["task"].setdefault("table", {})
     cell["task"]["metrics"] = _metrics(cell["task"].get("metrics") or {})
     return cell
@@ -233,17 +251,66 @@ def overrides_of(arguments: Sequence[str]) -> list[str]:
     return overrides
 
 
+def checked(arguments: Sequence[str]) -> list[str]:
+    """A command line of ``python -m bench`` as hydra takes it, after a look at what it chooses.
+
+    Raises:
+        BenchError: for a choice or a setting that there is not, with those that are alike.
+    """
+    arguments = with_metrics(arguments)
+    overrides, facts = overrides_of(arguments), Catalogue(config_dirs(arguments))
+    if any(override.lstrip("+").startswith("hydra.searchpath") for override in overrides):
+        return arguments  # choices may lie where only hydra looks
+    plain_ones = [o for o in overrides if "=" in o and not o.startswith(("-", "~", "hydra"))]
+    check_choices(plain_ones, facts)
+    if any(_may_be_unknown(override) for override in plain_ones):
+        try:
+            _composed(tuple(map(_first_value, plain_ones)), tuple(config_dirs(arguments)))
+        except UnknownSettingError:
+            raise
+        except BenchError:
+            pass  # hydra has its own words for it, and takes more than one cell does: lists of a sweep
+    return arguments
+
+
+def _may_be_unknown(override: str) -> bool:
+    """Whether an override is of a setting that there may not be."""
+    key = override.partition("=")[0]
+    return not override.startswith("+") and key not in _known_keys()
+
+
+@lru_cache(maxsize=1)
+def _known_keys() -> frozenset[str]:
+    return frozenset({*GROUPS, *map(str, OmegaConf.load(CONF / "bench.yaml"))})
+
+
+def _first_value(override: str) -> str:
+    """An override of a sweep as one of its cells has it."""
+    key, equals, value = override.partition("=")
+    if equals and re.fullmatch(r"[\w/.-]+(,[\w/.-]+)+", value):
+        return f"{key}={value.partition(',')[0]}"
+    ranged = re.fullmatch(r"range\((\d+).*\)", value)
+    return f"{key}={ranged[1]}" if ranged else override
+
+
 @lru_cache(maxsize=64)
 def _composed(overrides: tuple[str, ...], dirs: tuple[Path, ...]) -> DictConfig:
+    if not any(override.lstrip("+").startswith("hydra.searchpath") for override in overrides):
+        check_choices(overrides, Catalogue(dirs))
     own = [f"hydra.searchpath=[{','.join(quoted(f'file://{folder}') for folder in dirs)}]"] if dirs else []
+    chosen = ["method=rollout", *own, *overrides]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         try:
-            chosen = ["method=rollout", *own, *overrides]
             return compose("bench", overrides=chosen, return_hydra_config=True)
         except OverrideParseException as e:
             raise BenchError(f"{e.override}: {e}") from e
         except (HydraException, ValueError) as e:  # the latter if the name of a choice is not text
-            raise BenchError(str(e)) from e
+            unknown = re.match(r"Could not override '([^']+)'", str(e))
+            if unknown is None:
+                raise BenchError(str(e)) from e
+            known = [o for o in chosen if o.lstrip("+~").partition("=")[0] != unknown[1]]
+            settings = OmegaConf.to_container(compose("bench", overrides=known), resolve=False)
+            raise UnknownSettingError(unknown_setting(unknown[1], flatten(settings))) from e
 
 
 def configuration(arguments: Sequence[str]) -> dict[str, Any]:
@@ -256,9 +323,10 @@ def configuration(arguments: Sequence[str]) -> dict[str, Any]:
     """
     cfg = composed(arguments)
     own = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
-    return resolved(own) | {
+    overrides = overrides_of(arguments)
+    return resolved(own, overrides) | {
         "config_dirs": [str(folder) for folder in config_dirs(arguments)],
-        "overrides": overrides_of(arguments),
+        "overrides": overrides,
     }
 
 

@@ -14,6 +14,7 @@ from methods.alti import ALTI
 from methods.attcat import AttCAT
 from methods.attn_lrp import AttnLRP
 from methods.beyond_intuition import BeyondIntuition, TransitionAttention
+from methods.centre_gaussian import CentreGaussian
 from methods.decompx import DecompX
 from methods.fullgrad import FullGradPlus
 from methods.gae import GAE
@@ -70,6 +71,7 @@ __all__ = [
     "AttCAT",
     "AttnLRP",
     "BeyondIntuition",
+    "CentreGaussian",
     "DecompX",
     "DifferenceXGradient",
     "ExpectedGradients",

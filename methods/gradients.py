@@ -34,6 +34,8 @@ class Gradient:
         reduce: over the channels or the hidden dimension: ``sum``, signed; ``l1``; ``l2``; ``mean_abs``, the
             mean of magnitudes; None for ``sum`` of images and ``l2`` of texts.
         entry: for texts: ``word``, ``sum`` or ``embeddings`` (see :meth:`methods.relevance.Tape.entry_at`).
+        dtype: in which everything is computed (see :meth:`methods.relevance.Tape.record`); None leaves it to the
+            model.
 
     Raises:
         ValueError: for another choice.
@@ -43,6 +45,7 @@ class Gradient:
 
     reduce: Reduction | None = None
     entry: Entry = "word"
+    dtype: str | None = None
 
     def __post_init__(self):
         check_choices(self)
@@ -61,7 +64,7 @@ class Gradient:
         Raises:
             RefusedError: for ``sum`` of texts where every such sum is 0, as in BERT.
         """
-        tape = Tape.record(forward, inputs)
+        tape = Tape.record(forward, inputs, dtype=self.dtype)
         x = tape.entry_at(self.entry)
         dim = -3 if x.ndim == 4 else -1
         return for_each_class(target, lambda t: gradient_map(tape.gradient(t, [x])[0], self.reduce, dim))
@@ -77,6 +80,8 @@ class InputXGradient:
             the patches' embeddings; ``tokens_with_position``, what enters the first block.
         entry: where a text is read: ``word``, ``sum`` or ``embeddings``.
         prefix_tokens: how many leading tokens are no patches; used by ``patch_sums`` only.
+        dtype: in which everything is computed (see :meth:`methods.relevance.Tape.record`); None leaves it to the
+            model.
 
     Raises:
         ValueError: for another choice.
@@ -88,6 +93,7 @@ class InputXGradient:
     readout: Readout = "pixels"
     entry: Entry = "word"
     prefix_tokens: int = 1
+    dtype: str | None = None
 
     def __post_init__(self):
         check_choices(self)
@@ -102,7 +108,7 @@ class InputXGradient:
         Returns:
             (batch, height, width) for pixels, else (batch, tokens); (batch, classes, ...) for several classes.
         """
-        tape = Tape.record(forward, inputs)
+        tape = Tape.record(forward, inputs, dtype=self.dtype)
         x = point(tape, self.readout, self.entry)
 
         def explain(target: Tensor | None) -> Tensor:

@@ -130,6 +130,7 @@ class Place:
         inputs: the batch.
         entry: where the tokens of a text enter.
         target: explained classes, (batch,) or (batch, classes), or None for the predicted ones of ``inputs``.
+        dtype: in which everything is computed (see :meth:`methods.relevance.Tape.record`).
 
     Attributes:
         x: (batch, ...), what enters.
@@ -137,8 +138,15 @@ class Place:
         is_token: for texts, (batch, tokens), whether a token is no padding; None for other inputs.
     """
 
-    def __init__(self, forward: Forward, inputs: Inputs, entry: Entry, target: Tensor | None):
-        self._forward, self._inputs, self._entry = forward, inputs, entry
+    def __init__(
+        self,
+        forward: Forward,
+        inputs: Inputs,
+        entry: Entry,
+        target: Tensor | None,
+        dtype: str | None = None,
+    ):
+        self._forward, self._inputs, self._entry, self._dtype = forward, inputs, entry, dtype
         self._is_single = target is None or target.ndim == 1
         self.is_token: Tensor | None = None
         self._tape: Tape | None = None
@@ -146,7 +154,7 @@ class Place:
             self.x = inputs.detach()
             target = predicted(forward, inputs) if target is None else target
         else:
-            tape = self._tape = Tape.record(forward, inputs)
+            tape = self._tape = self._record(inputs)
             self.x = tape.entry_at(entry).detach()
             self.is_token = visible(tape, tape.readout())
             target = tape.logits.argmax(dim=1) if target is None else target
@@ -155,9 +163,9 @@ class Place:
     def gradient(self, x: Tensor) -> Tensor:
         """The gradient of each explained logit where ``x`` enters: (batch, classes, ...)."""
         if self.is_token is None:
-            tape = Tape.record(self._forward, x)
+            tape = self._record(x)
         elif self._entry == "word":
-            tape = Tape.record(self._forward, self._inputs, words=x)
+            tape = self._record(self._inputs, words=x)
         else:
             return self._gradient_of_rest(self._tape, x.detach().requires_grad_())
         at = [tape.entry_at(self._entry)]
@@ -180,7 +188,10 @@ class Place:
             inputs = ids_of_baseline
         else:
             inputs = {n: ids_of_baseline if t is ids else t for n, t in self._inputs.items()}
-        return Tape.record(self._forward, inputs).entry_at(self._entry).detach()
+        return self._record(inputs).entry_at(self._entry).detach()
+
+    def _record(self, inputs: Inputs, words: Tensor | None = None) -> Tape:
+        return Tape.record(self._forward, inputs, dtype=self._dtype, words=words)
 
     def maps(self, values: Tensor, how: Reduction | None, is_gradient: bool = False) -> Tensor:
         """Values (batch, classes, ...) reduced, without the dimension of classes if there is one for each sample.

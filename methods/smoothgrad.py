@@ -43,6 +43,8 @@ class SmoothGrad:
         entry: texts: ``word``, ``sum`` or ``embeddings`` (see :meth:`methods.relevance.Tape.entry_at`).
         seed: another seed draws other noise; it depends on the sample's content, not on its batch.
         noise: (batch, samples, ...) to add in place of what is drawn.
+        dtype: in which everything is computed (see :meth:`methods.relevance.Tape.record`); None leaves it to the
+            model.
 
     Raises:
         ValueError: for another choice, or for noise of another shape than what enters.
@@ -59,6 +61,7 @@ class SmoothGrad:
     entry: Entry = "word"
     seed: int = 0
     noise: Tensor | None = field(default=None, compare=False)
+    dtype: str | None = None
 
     def __post_init__(self):
         check_choices(self)
@@ -87,7 +90,7 @@ class SmoothGrad:
         Raises:
             RefusedError: for ``sum`` of gradients of texts where every such sum is 0, as in BERT.
         """
-        place = Place(forward, inputs, self.entry, target)
+        place = Place(forward, inputs, self.entry, target, self.dtype)
         mean = mean_square = 0.0
         for noise in self._noise(place):
             value = place.gradient(place.x + noise)

@@ -16,7 +16,7 @@ than a tape.
 **Paper and code.** They agree. Grouped heads, of which several share a value, have it zeroed in all of them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -47,6 +47,10 @@ class ValueZeroing:
     def passes(self, tokens: int, blocks: int) -> Passes:
         """One, and one for each token; one backward pass finds the row that the model reads."""
         return Passes(1 + tokens / (blocks if self.last_block_only else 1), 1)
+
+    def for_check(self) -> "ValueZeroing":
+        """The same of the last block alone, for :func:`methods.verify`: every block is treated alike."""
+        return replace(self, last_block_only=True)
 
     def scores(self, forward: Forward, inputs: Inputs) -> list[list[Tensor]]:
         """C^(b) of each block, (n, n), row = query, rows of sum 1, for each sample without its padding."""

@@ -341,7 +341,7 @@ def _in_doubles(modules: Sequence[nn.Module]) -> Iterator[None]:
         for t, data in kept:
             t.data = data.double()
         torch.set_default_dtype(torch.float64)
-        with _Widened():
+        with Widened():
             yield
     finally:
         torch.set_default_dtype(default)
@@ -349,7 +349,7 @@ def _in_doubles(modules: Sequence[nn.Module]) -> Iterator[None]:
             t.data = data
 
 
-class _Widened(TorchFunctionMode):
+class Widened(TorchFunctionMode):
     """Turns casts to narrower types into casts to float64."""
 
     def __torch_function__(self, function, types, args=(), kwargs=None):

@@ -89,7 +89,7 @@ class ViTCX:
         for image, own, p, classes in zip(images, features, clean, each_class(target), strict=True):
             masks = self._masks(own, tuple(image.shape[-2:]))
             scores = (self._scores(forward, image, masks) + p)[:, classes]
-            total = masks.sum(dim=0)
+            total = masks.sum(dim=0)  # 0 where no mask leaves anything
             shares = masks / total.where(total > 0, 1) / len(masks)
             maps.append(torch.einsum("kc,khw->chw", scores.to(shares.dtype), shares))
         maps = torch.stack(maps)

@@ -5,7 +5,7 @@ Efron & Tibshirani, An Introduction to the Bootstrap, 1993 (percentile interval,
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -29,23 +29,71 @@ class Statistic:
         terms: what is summed, (n, terms), one row per sample.
         reduce: from sums (…, terms) to the metric (…).
         defined: (n,), boolean: which samples count; None for all.
+        ends: (2, terms), the terms of a sample at either end of the range; None if that is not known.
+        scale: of a mean; None of anything else.
+        proportion: whether it is the share of samples with some property.
     """
 
     terms: np.ndarray
     reduce: Callable[[np.ndarray], np.ndarray]
     defined: np.ndarray | None = None
+    ends: np.ndarray | None = None
+    scale: float | None = None
+    proportion: bool = False
 
     @classmethod
-    def mean(cls, values: ArrayLike, scale: float = 1.0, defined: ArrayLike | None = None) -> "Statistic":
+    def mean(
+        cls,
+        values: ArrayLike,
+        scale: float = 1.0,
+        defined: ArrayLike | None = None,
+        bounds: tuple[float, float] | None = None,
+    ) -> "Statistic":
         """``scale`` times the mean of one number per sample (n,).
 
         Args:
             defined: (n,), False where a sample has no such number and does not count; None for all.
+            bounds: the least and the greatest value that a sample can have; None if it is not known.
         """
         values = np.asarray(values, dtype=np.float64)
         weights = np.ones_like(values) if defined is None else np.asarray(defined, dtype=np.float64)
         terms = np.stack([np.where(weights > 0, values, 0), weights], axis=1)
-        return cls(terms, lambda s: scale * s[..., 0] / s[..., 1], weights > 0)
+        ends = None if bounds is None else np.array([[bound, 1.0] for bound in bounds])
+        return cls(terms, lambda s: scale * s[..., 0] / s[..., 1], weights > 0, ends, scale)
+
+    @classmethod
+    def share(cls, hits: ArrayLike, scale: float = 1.0, defined: ArrayLike | None = None) -> "Statistic":
+        """``scale`` times the share of the samples that are hits (n,), which are true or false, or 1 or 0.
+
+        Args:
+            defined: (n,), False where a sample does not count; None for all.
+
+        Raises:
+            ValueError: for other hits.
+        """
+        hits = np.asarray(hits, dtype=np.float64)
+        counted = hits if defined is None else hits[np.asarray(defined, dtype=bool)]
+        if not np.isin(counted, (0, 1)).all():
+            raise ValueError("hits: expected true or false for each sample")
+        return replace(cls.mean(hits, scale, defined, bounds=(0.0, 1.0)), proportion=True)
+
+    def bounded(self, low: float, high: float) -> "Statistic":
+        """This, with the ends of its range: of a mean that does not know them, in the unit of its value.
+
+        Unchanged where the range is infinite, or a sample lies outside it.
+        """
+        if self.ends is not None or not self.scale or not np.isfinite([low, high]).all():
+            return self
+        low, high = sorted((low / self.scale, high / self.scale))
+        values = self.terms[self.terms[:, 1] > 0, 0]
+        if len(values) and not (low - TIE <= values.min() and values.max() <= high + TIE):
+            return self
+        return replace(self, ends=np.array([[low, 1.0], [high, 1.0]]))
+
+    def with_ends(self) -> "Statistic":
+        """This, with one pseudo-sample more at each end of its range; both count."""
+        defined = None if self.defined is None else np.append(self.defined, [True, True])
+        return replace(self, terms=np.concatenate([self.terms, self.ends]), defined=defined)
 
     @property
     def count(self) -> int:

@@ -21,12 +21,17 @@ class Curve(NamedTuple):
         x: (points,).
         values: (samples, points), in the metric's unit but for areas, whose curves are in per cent.
         x_label, y_label: in words, with units.
+        range: the least and the greatest value there can be; None if it is not known.
+        proportion: whether each value says whether a sample has some property: the least of the range for no, the
+            greatest for yes.
     """
 
     x: np.ndarray
     values: np.ndarray
     x_label: str
     y_label: str
+    range: tuple[float, float] | None = None
+    proportion: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

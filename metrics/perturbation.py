@@ -99,12 +99,14 @@ class PerturbationAUC(Metric):
     def statistics(self, columns: Columns) -> dict[int, Statistic]:
         """The area at k = 0."""
         areas = auc(self._hits(columns), self.steps)
-        return {0: Statistic.mean(areas, defined=self._scored(columns))}
+        greatest = float(auc(np.ones(len(self.steps)), self.steps))
+        return {0: Statistic.mean(areas, defined=self._scored(columns), bounds=(0.0, greatest))}
 
     def curve(self, columns: Columns) -> Curve:
         """Accuracy in per cent over the masked share of the pixels."""
         hits = self._hits(columns)[self._scored(columns)]
-        return Curve(100 * np.array(self.steps), 100.0 * hits, "pixels masked, %", "accuracy, %")
+        x, y = "pixels masked, %", "accuracy, %"
+        return Curve(100 * np.array(self.steps), 100.0 * hits, x, y, (0.0, 100.0), proportion=True)
 
     def _hits(self, columns: Columns) -> np.ndarray:
         """Whether each prediction is a hit, (samples, steps).

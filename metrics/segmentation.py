@@ -3,7 +3,7 @@
 Chefer, Gur, Wolf, CVPR 2021, section 4, on ImageNet-Segmentation (Guillaumin, Küttel, Ferrari, 2014).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -186,7 +186,12 @@ class PixelAccuracy(Metric):
     def statistics(self, columns: Columns) -> dict[int, Statistic]:
         """The ratio of the sums over all images at k = 0."""
         counts = np.stack([columns["correct"], columns["labelled"]], axis=1)
-        return {0: Statistic(counts, lambda sums: pixel_accuracy(sums[..., :1], sums[..., 1:]))}
+        ends = [
+            [0, counts[:, 1].mean()],
+            [counts[:, 1].mean()] * 2,
+        ]  # an image of mean size, all wrong or all right
+        statistic = Statistic(counts, lambda sums: pixel_accuracy(sums[..., :1], sums[..., 1:]))
+        return {0: replace(statistic, ends=np.array(ends))}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,4 +224,7 @@ class MeanIoU(Metric):
     def statistics(self, columns: Columns) -> dict[int, Statistic]:
         """The ratio of the sums over all images at k = 0."""
         counts = np.concatenate([stacked(columns["intersection"], 2), stacked(columns["union"], 2)], axis=1)
-        return {0: Statistic(counts, lambda sums: miou(sums[..., None, :2], sums[..., None, 2:]))}
+        union = counts[:, 2:].mean(axis=0)  # of a mean image, of which nothing is found or everything
+        ends = np.array([[0, 0, *union], [*union, *union]])
+        statistic = Statistic(counts, lambda sums: miou(sums[..., None, :2], sums[..., None, 2:]))
+        return {0: replace(statistic, ends=ends)}

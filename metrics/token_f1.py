@@ -134,7 +134,8 @@ class RationaleScore(Metric):
     def curve(self, columns: Columns) -> Curve:
         """The score over k."""
         scores = self._scores(columns)[self._scored(columns)]
-        return Curve(np.array(self.ks), scores, "k, number of words taken as the rationale", self.title)
+        x_label = "k, number of words taken as the rationale"
+        return Curve(np.array(self.ks), scores, x_label, self.title, self.range)
 
     def _scores(self, columns: Columns) -> np.ndarray:
         return stacked(columns[self.score], len(self.ks))

@@ -105,7 +105,8 @@ def configure(root, tmp_path):
     from tests.support.tiny_images import OPTIONS
 
     def configure(task="perturbation", *overrides):
-        dataset = {"perturbation": "imagenet", "segmentation": "imagenet_segmentation"}[task]
+        masks = task in ("segmentation", "localisation")
+        dataset = "imagenet_segmentation" if masks else "imagenet"
         return configuration(
             [
                 f"task={task}",

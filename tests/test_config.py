@@ -14,6 +14,7 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 
 import bench  # noqa: F401
+import methods
 from bench.catalogue import CONF, PROJECT, Catalogue
 from bench.config import (
     DESCRIPTION,
@@ -31,11 +32,21 @@ from bench.models.preprocessing import ImageSettings
 from bench.tasks import Masking, MaskOverlap, RationaleOverlap
 from metrics import Metric, Statistic
 
-TASKS = ("perturbation", "segmentation", "token_f1")
+OF_THE_PAPER = ("perturbation", "segmentation", "token_f1")
+TASKS = (
+    *OF_THE_PAPER,
+    "faithfulness",
+    "faithfulness_texts",
+    "localisation",
+    "plausibility",
+    "robustness",
+    "sanity",
+)
 METHODS = ("gradcam", "lrp", "partial_lrp", "raw_attention", "rollout", "transformer_attribution")
 ALL_BLOCKS = ("transformer_attribution_all_blocks", "rollout_all_blocks")
 ABLATIONS = ("without_gradient", "last_block_only", "second_block_only")
-REFERENCES = ("random", "oracle")
+REFERENCES = ("random", "centre", "oracle", "reversed_oracle")
+NO_METHODS = ("custom", "oracle", "reversed_oracle")  # nothing of the project's own that explains a model
 
 composed = cache(lambda *arguments: configuration(arguments))  # putting the files together takes longest
 
@@ -46,7 +57,24 @@ def choices(group: str) -> list[str]:
 
 
 def test_there_is_a_file_per_method():
-    assert {*METHODS, *ALL_BLOCKS, *ABLATIONS, *REFERENCES, "custom"} == set(choices("method"))
+    assert {*METHODS, *ALL_BLOCKS, *ABLATIONS, *REFERENCES, "custom"} <= set(choices("method"))
+    targets = {method_section(name, [])["_target_"] for name in choices("method") if name != "custom"}
+    offered = {f"methods.{name}" for name in methods.__all__ if hasattr(getattr(methods, name), "passes")}
+    assert offered <= targets
+
+
+def test_methods_have_places_and_titles_of_their_own():
+    sections = [method_section(name, []) for name in choices("method") if name != "custom"]
+    for key in ("order", "title"):
+        assert len({section[key] for section in sections}) == len(sections)
+
+
+@pytest.mark.parametrize("name", [name for name in choices("method") if name not in NO_METHODS])
+def test_a_method_is_built_from_its_file_and_says_what_it_costs(name):
+    section = method_section(name, [])
+    cost = build("method", section).passes(197, 12)
+    assert cost.forward >= (0 if section["kind"] == "floor" else 1)
+    assert cost.backward >= 0
 
 
 def test_tasks_are_found_in_the_order_of_the_paper():

@@ -14,17 +14,19 @@ PACKAGES = ("bench", "methods", "metrics")
 ALLOWED = {"methods": {"methods", "torch", "numpy", "sklearn"}, "metrics": {"metrics", "torch", "numpy"}}
 # Each part of bench imports those of the groups before its own, and nothing of the others in its group.
 LAYERS = (
-    {"_torchvision_guard", "errors"},
-    {"catalogue", "cli", "hub"},
-    {"config", "store.files"},
-    {"data", "embedded"},
-    {"models"},
+    {"_own_packages", "_torchvision_guard", "errors", "terminal"},
+    {"catalogue", "cli", "hub", "titles"},
+    {"suggestions"},
+    {"config", "store.files", "usage"},
+    {"data", "listing", "command"},
+    {"embedded"},
+    {"models", "completion"},
     {"tasks", "store"},
     {"runner"},
     {"tables"},
-    {"figures", "status", "heatmaps"},
+    {"figures", "status", "heatmaps", "quick", "compare", "check"},
     {"explain"},
-    {"report", "finetune"},
+    {"report", "finetune", "verify"},
     {"__main__"},
 )
 LEVELS = {part: level for level, parts in enumerate(LAYERS) for part in parts}

@@ -26,17 +26,28 @@ def commands(*arguments: str) -> list[str]:
 
 
 EXPERIMENTS = sorted(file.stem for file in (ROOT / "conf" / "experiment").glob("*.yaml"))
+OF_THE_PAPER = ["ablation_perturbation", "ablation_segmentation", "figure4", "table1", "table2"]
+FURTHER_TARGETS = {"faithfulness_texts": "faithfulness"}  # of experiments whose target has another name
+FURTHER = [name for name in EXPERIMENTS if name not in OF_THE_PAPER]
 CLUSTER = ["LAUNCHER=slurm", "LAUNCHER_ARGS=hydra.launcher.partition=gpu", "SHARDS=8"]
 
 
 def test_launchers_and_shards_are_for_cells_and_not_for_tables():
     ran = commands("tables", "SUITE=small_real", *CLUSTER)
-    assert [command.split()[2] for command in ran].count("bench") == len(EXPERIMENTS)
+    assert [command.split()[2] for command in ran].count("bench") == len(OF_THE_PAPER)
     for command in ran:
         computes = "-m bench -m" in command
         assert computes == ("hydra/launcher=slurm hydra.launcher.partition=gpu" in command)
         assert computes == ("shards=8 'shard=range(0,8)'" in command)
         assert "suite=small_real" in command
+
+
+def test_every_further_experiment_has_a_target_that_tables_it():
+    targets = dict.fromkeys(FURTHER_TARGETS.get(name, name) for name in FURTHER)
+    ran = [command for target in targets for command in commands(target, "SUITE=small_real")]
+    for experiment in FURTHER:
+        assert sum(f"experiment={experiment} " in command for command in ran) == 1
+        assert sum(f"table={experiment} " in command for command in ran) == 1
 
 
 def test_one_shard_is_a_whole_cell():
@@ -48,7 +59,7 @@ def test_one_shard_is_a_whole_cell():
 def test_a_sweep_is_of_all_experiments_or_of_some_and_makes_no_tables():
     ran = commands("sweep", *CLUSTER, "ARGS='model.options={a: b}' limit=3")
     computed = [command for command in ran if "experiment=" in command]
-    assert sorted(command.partition("experiment=")[2].split()[0] for command in computed) == EXPERIMENTS
+    assert sorted(command.partition("experiment=")[2].split()[0] for command in computed) == OF_THE_PAPER
     assert all("'model.options={a: b}' limit=3" in command for command in computed)
     assert not any("bench.tables" in command for command in ran)
     assert len(commands("sweep", "EXPERIMENTS=table1 figure4")) == 2

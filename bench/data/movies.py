@@ -21,7 +21,8 @@ class Movies:
         path: one of
 
             - the folder ``movies`` with ``{train,val,test}.jsonl`` and ``docs/<id>``, or its parent;
-            - ``movies.tar.gz``, or its parent; read in place and kept in memory (11 MB), not unpacked;
+            - ``movies.tar.gz``, its parent, or the folder ``movies`` beside which it lies instead; read in place and
+              kept in memory (11 MB), not unpacked;
             - Parquet, a folder from ``save_to_disk`` or a name on the hub such as
               ``eraser-benchmark/movie_rationales``, read with Hugging Face ``datasets``
               (:func:`bench.data.huggingface.open_rows` says what is written to disk).
@@ -47,8 +48,14 @@ class Movies:
     classes: ClassVar[tuple[str, ...]] = CLASSES
 
     def __init__(self, path: str | Path, split: str = "test") -> None:
-        folder, archive = Path(path) / "movies", Path(path) / "movies.tar.gz"
-        found = next((place for place in (Path(path), folder, archive) if find_files(place)), None)
+        parent = Path(path)
+        places = (
+            parent,
+            parent / "movies",
+            parent / "movies.tar.gz",
+            parent.with_name(f"{parent.name}.tar.gz"),
+        )
+        found = next((place for place in places if find_files(place)), None)
         self._reviews = _reviews(found, split) if found else _HuggingFaceReviews(path, split)
         self.ids, self.labels, self.files = self._reviews.ids, self._reviews.labels, self._reviews.files
 

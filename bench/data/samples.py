@@ -38,12 +38,19 @@ class ImageSample:
         image: RGB, at its stored size; once prepared for a model, (3, H, W) pixels in 0..1.
         label: class index, or None where the data set has no classes.
         mask: (H, W) bool in the pixels of ``image``, True on the object; None where there is none.
+        boxes: each x0, y0, x1, y1 of an object, in the pixels of ``image``; None where there are none. Once
+            prepared for a model, ``mask`` covers them.
+        other_label, other_mask: of an object of another class in the picture, as ``label`` and ``mask``; None where
+            there is none.
     """
 
     id: str
     image: Image.Image | Tensor
     label: int | None
     mask: np.ndarray | Tensor | None
+    boxes: Sequence[Sequence[float]] | None = None
+    other_label: int | None = None
+    other_mask: np.ndarray | Tensor | None = None
 
 
 @dataclass(frozen=True)

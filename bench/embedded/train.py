@@ -11,22 +11,25 @@ import platform
 import time
 from importlib.metadata import version
 
-from bench.embedded import CHECKPOINTS, train_images, train_texts
+from bench.embedded import CHECKPOINTS
 
-TRAIN = {"images": train_images.train, "texts": train_texts.train}
+BOTH = ("images", "texts")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the embedded checkpoints again.")
-    parser.add_argument("--only", choices=TRAIN, help="train one of the two")
+    parser.add_argument("--only", choices=BOTH, help="train one of the two")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
 
+    from bench.embedded import train_images, train_texts  # --help needs nothing of them
+
+    train = {"images": train_images.train, "texts": train_texts.train}
     record_path = CHECKPOINTS / "training.json"
     record = json.loads(record_path.read_text()) if record_path.exists() else {}
-    for name in [arguments.only] if arguments.only else TRAIN:
+    for name in [arguments.only] if arguments.only else BOTH:
         started = time.monotonic()
-        record[name] = {"seed": arguments.seed, **TRAIN[name](arguments.seed)}
+        record[name] = {"seed": arguments.seed, **train[name](arguments.seed)}
         record[name]["minutes"] = round((time.monotonic() - started) / 60, 1)
         record[name]["versions"] = {p: version(p) for p in ("torch", "timm", "transformers", "scikit-learn")}
         record[name]["versions"]["python"] = platform.python_version()

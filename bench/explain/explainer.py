@@ -13,6 +13,7 @@ from bench.config import build, config_dirs, configuration, quoted
 from bench.data import ImageSample, TextSample
 from bench.data.imagenet import decode_rgb
 from bench.errors import BenchError
+from bench.explain.defaults import METHOD, SUITE
 from bench.explain.explanation import ImageExplanation, TextExplanation, picture, words_of
 from bench.models import Batch, Maps
 from bench.models.build import build_model
@@ -26,8 +27,7 @@ from bench.runner.resources import device_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SUITE = "embedded"
-METHOD = "transformer_attribution"
+ANOTHER = {"image": "vit_base_patch16_224 or small_real", "text": "small_real or a directory of transformers"}
 TASKS = {"image": "segmentation", "text": "token_f1"}  # whose settings are used
 
 
@@ -40,7 +40,10 @@ class _SampleExplainer:
         classes: those of the model, in the order of its logits.
         titles: of the methods, by name.
         settings: how samples are brought to the model's size.
+        note: what to know before believing it; None where there is nothing.
     """
+
+    note: str | None = None
 
     def __init__(
         self, modality: str, choice: Sequence[str], names: Sequence[str] | None, overrides: Sequence[str]
@@ -53,6 +56,12 @@ class _SampleExplainer:
         configs = [configuration([*_method(name, facts), *choice]) for name in names]
         self.config = configs[0]
         self.task = build("task", self.config["task"], description={"_target_"})
+        known = self.config["suite"].get("knows", {}).get(modality)
+        if known and any(part.startswith("suite=") for part in choice):
+            self.note = (
+                f"this model knows {known} alone, so what it says of anything else means nothing; choose another, "
+                f"e.g. with --model {ANOTHER[modality]}"
+            )
         self.model = build_model(self.config["model"]).to(device_of(self.config["device"]))
         self.classes = classes_of(self.model, self.config["model"])
         self.titles = {c["method"]["name"]: c["method"]["title"] for c in configs}
@@ -149,6 +158,7 @@ class ImageExplainer(_SampleExplainer):
         return ImageExplanation(
             **common,
             maps={method: picture(own, size)[0] for method, own in maps.items()},
+            relevance={method: own.values[0].cpu().numpy() for method, own in maps.items()},
             image=ImageSettings.of(self.settings).seen(image, self.model),
         )
 
@@ -192,7 +202,7 @@ class TextExplainer(_SampleExplainer):
         sample = TextSample("the text", words, None, np.zeros(len(words), dtype=bool))
         batch, common, maps = self._explained(sample, target)
         scores = {name: words_of(own, batch, self.task)[0] for name, own in maps.items()}
-        return TextExplanation(**common, maps=scores, words=words)
+        return TextExplanation(**common, maps=scores, relevance=scores, words=words)
 
 
 def explain_image(

@@ -27,10 +27,10 @@ LONGEST = 640  # pixels of an image in a picture
 PIXELS, SIGNED = Scale(0, 1), Scale(-1, 1)
 SCALED = {
     PIXELS: "relevance, each map scaled to 0–1",
-    SIGNED: "relevance of both signs, each map divided by its greatest magnitude",
+    SIGNED: "relevance of both signs, each map divided by the 99th percentile of its magnitudes",
 }
+PERCENTILE = 0.99
 PANEL = 2.6  # inches
-FIGURES = (".png", ".jpg", ".jpeg", ".webp", ".svg", ".pdf")
 PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -60,8 +60,10 @@ class Explanation:
         probabilities: of all classes.
         classes: all classes of the model, in the order of ``probabilities``.
         titles: of the methods, by name.
-        maps: relevance by method: of pixels (H, W) in 0..1, or if it has both signs in -1..1; or of words
-            (n,), at least 0.
+        maps: relevance by method: of pixels (H, W) in 0..1, or if it has both signs in -1..1 (:func:`picture`);
+            or of words (n,), at least 0.
+        relevance: by method, as a program wants it: of an image with sign and scale on the method's own grid
+            (rows, columns), of a text what ``maps`` has.
     """
 
     model: str
@@ -70,6 +72,7 @@ class Explanation:
     classes: Sequence[Class]
     titles: Mapping[str, str]
     maps: dict[str, np.ndarray]
+    relevance: dict[str, np.ndarray]
 
     @property
     def top(self) -> list[tuple[Class, float]]:
@@ -123,12 +126,17 @@ class TextExplanation(Explanation):
 def picture(maps: Maps, size: tuple[int, int]) -> np.ndarray:
     """Maps of images to look at, (batch, *size): as they are scored, in 0..1.
 
-    Those with values below 0 are in -1..1 instead, and 0 stays 0. They rank pixels alike.
+    Those with values below 0 are in -1..1 instead, and 0 stays 0: they are divided by the 99th percentile of their
+    magnitudes, and the hundredth of the pixels beyond it has the colour of the ends. A few pixels of LRP are so far
+    above all others that these would look grey.
     """
     signed = maps.upsampled(size)
-    greatest = signed.abs().amax(dim=(1, 2), keepdim=True)
+    magnitudes = signed.abs().flatten(1).double()
+    greatest = magnitudes.quantile(PERCENTILE, dim=1)
+    greatest = torch.where(greatest > 0, greatest, magnitudes.amax(dim=1))[:, None, None]
     negative = signed.amin(dim=(1, 2), keepdim=True) < 0
-    return torch.where(negative, (signed / greatest).float(), maps.pixels(size)).cpu().numpy()
+    scaled = (signed / greatest).clamp(-1, 1).float()
+    return torch.where(negative, scaled, maps.pixels(size)).cpu().numpy()
 
 
 def words_of(maps: Maps, batch: Batch, task: Task) -> list[np.ndarray]:

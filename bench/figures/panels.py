@@ -9,11 +9,12 @@ import pandas as pd
 from bench.catalogue import catalogue_of
 from bench.errors import BenchError
 from bench.figures.style import Panel
+from bench.tables.conditions import title_read
 from bench.tables.published import PROTOCOL, SOURCES, published
 from bench.tables.select import Selection
 from bench.tables.statistics import ordered
 from bench.tasks import Task
-from metrics import Metric, Statistic, bootstrap, interval
+from metrics import Metric, Statistic, intervals
 from metrics.metric import Curve
 
 OF_A_BAND = 2_000  # resamples: a band is looked at, while the intervals of tables are read
@@ -58,8 +59,8 @@ def panels(selection: Selection, measured: pd.DataFrame | None = None) -> list[P
     made = []
     for name, rows in data.groupby("metric", sort=False):
         curve, title = next(c for (of, _), c in curves.items() if of == name), metrics[name].title
-        here = f"{config['model']['title']}\n{config['dataset']['title']}"
-        heading = here if curve.y_label == title else f"{title}, {here}"
+        here = f"{title_read(selection, 'model')}\n{title_read(selection, 'dataset')}"
+        heading = f"{title}: {curve.y_label}\n{here}" if curve.y_label != title else f"{title}\n{here}"
         made.append(Panel(heading, curve.x_label, curve.y_label, rows))
         made += _published(config, name, curve)
     return made
@@ -68,7 +69,7 @@ def panels(selection: Selection, measured: pd.DataFrame | None = None) -> list[P
 def with_bands(
     curves: Mapping[tuple[str, str], Curve], seed: int, known: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """Mean curves, each point with its 95 % bootstrap interval over samples.
+    """Mean curves, each point with its 95 % interval over samples (:func:`metrics.intervals`).
 
     Args:
         curves: by metric and method.
@@ -87,10 +88,18 @@ def with_bands(
         there.loc[~np.isclose(there["value"], data["value"]), ["low", "high"]] = np.nan
         data[["low", "high"]] = there[["low", "high"]]
     for _, rest in data[data["low"].isna()].groupby("samples"):  # resamples are of one number of samples
-        statistics = [Statistic.mean(points[place][-1]) for place in rest.index]
-        ends = interval(bootstrap(statistics, OF_A_BAND, seed))
-        data.loc[rest.index, ["low", "high"]] = np.stack(ends, axis=1)
+        statistics = [_statistic(curves[points[place][:2]], points[place][-1]) for place in rest.index]
+        low, high, _ = intervals(statistics, OF_A_BAND, seed)
+        data.loc[rest.index, ["low", "high"]] = np.stack([low, high], axis=1)
     return data
+
+
+def _statistic(curve: Curve, values: np.ndarray) -> Statistic:
+    """The mean of a point of a curve."""
+    if not curve.proportion:
+        return Statistic.mean(values, bounds=curve.range)
+    greatest = curve.range[1]
+    return Statistic.share(values == greatest, scale=greatest)
 
 
 def _published(config: Mapping[str, Any], metric: str, curve: Curve) -> list[Panel]:
@@ -103,5 +112,5 @@ def _published(config: Mapping[str, Any], metric: str, curve: Curve) -> list[Pan
     others = others[others["source"] == source].rename(columns={"k": "x"})
     others = others.sort_values("method", key=lambda c: c.map(lambda m: facts.method(m).order), kind="stable")
     there = config["task"]["table"].get("published_on", "their own model and data")
-    title = f"published: {SOURCES.get(source, source)}\n{there}"
+    title = f"{curve.y_label}, published\n{SOURCES.get(source, source)}\n{there}"
     return [Panel(title, curve.x_label, curve.y_label, others)]

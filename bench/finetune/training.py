@@ -160,9 +160,11 @@ class Trainer:
         inputs, labels = split
         self.model.eval()
         right = 0
-        for batch in torch.arange(len(labels)).split(self.config["batch_size"]):
-            logits = self._logits({name: value[batch] for name, value in inputs.items()})
-            right += int((logits.argmax(dim=1).cpu() == labels[batch]).sum())
+        with progress("accuracy", len(labels), "document") as advance:
+            for batch in torch.arange(len(labels)).split(self.config["batch_size"]):
+                logits = self._logits({name: value[batch] for name, value in inputs.items()})
+                right += int((logits.argmax(dim=1).cpu() == labels[batch]).sum())
+                advance(len(batch))
         return 100 * right / len(labels)
 
 

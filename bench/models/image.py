@@ -99,11 +99,18 @@ class ImageClassifier:
         return Batch(samples, self.normalise(pixels))
 
     def numbers(self, classes: Sequence[str] | None) -> Sequence[int]:
-        """Every logit in its order: the classes of a data set of images are numbered as the model's.
+        """The index of the logit of each class of a data set.
+
+        Where it names the same classes as the model, they are found by their names, without case; otherwise
+        they are numbered as the model's.
 
         Raises:
             BenchError: if there are not as many classes.
         """
+        own = {name.casefold(): number for number, name in enumerate(self.classes)}
+        theirs = [name.casefold() for name in classes or ()]
+        if len(own) == len(self.classes) == len(theirs) and own.keys() == set(theirs):
+            return [own[name] for name in theirs]
         if classes is not None and len(classes) != len(self.classes):
             raise BenchError(
                 f"model: it has {len(self.classes)} classes, but the data set has {len(classes)}; "

@@ -1,7 +1,7 @@
 """From a decoded image to the pixels that a model sees."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bench.data import ImageSample
 from bench.errors import BenchError
+from metrics import box_mask
 
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
@@ -89,6 +90,21 @@ class ImageSettings:
         fitted = self._fit(Image.fromarray(mask.astype(np.uint8)), model, Image.Resampling.NEAREST)
         return torch.from_numpy(np.array(fitted)).bool()
 
+    def boxes(self, boxes: Sequence[Sequence[float]], image: Image.Image, model: Any) -> Tensor:
+        """(size, size), boolean, True where a box of the image is once it is resized and cropped.
+
+        The ends of boxes are moved, not their pixels, so that they lose nothing by rounding twice.
+        """
+        width, height, left, top = self.size, self.size, 0, 0
+        if self.resize == "model":
+            (width, height), (left, top, *_) = self._resized_and_cropped(image, model)
+        across, down = width / image.width, height / image.height
+        moved = [
+            (x0 * across - left, y0 * down - top, x1 * across - left, y1 * down - top)
+            for x0, y0, x1, y1 in boxes
+        ]
+        return box_mask(moved, (self.size, self.size))
+
     def seen(self, image: Image.Image, model: Any) -> Image.Image:
         """The part of the image that becomes the pixels, in its stored resolution and aspect: for readers."""
         if self.resize == "squash":
@@ -128,6 +144,11 @@ class Preparation:
     interpolation: str
 
     def __call__(self, sample: ImageSample) -> ImageSample:
-        """The sample with its image and its mask as tensors of the model's size."""
-        mask = None if sample.mask is None else self.settings.mask(sample.mask, self)
-        return replace(sample, image=self.settings.pixels(sample.image, self), mask=mask)
+        """The sample with its image and its masks as tensors of the model's size; boxes become a mask."""
+        changed = {"image": self.settings.pixels(sample.image, self)}
+        for name in ("mask", "other_mask"):
+            if getattr(sample, name, None) is not None:
+                changed[name] = self.settings.mask(getattr(sample, name), self)
+        if getattr(sample, "boxes", None) is not None:
+            changed |= {"mask": self.settings.boxes(sample.boxes, sample.image, self), "boxes": None}
+        return replace(sample, **changed)

@@ -10,28 +10,18 @@ one file that needs no network.
 
 from collections.abc import Sequence
 
-from bench.cli import choices, command_line, option, tell
-from bench.errors import BenchError
-from bench.report.page import write
-
-DEFAULTS = {"samples": 4, "curves": 24}
+from bench.cli import command_line
 
 
 def main(arguments: Sequence[str]) -> None:
     """Make the page of a suite.
 
     Raises:
-        BenchError: if there is nothing to show, or the page cannot be written.
+        BenchError: for everything the user can mend.
     """
-    output, arguments = option("output", arguments)
-    own = {key: value for key, _, value in (a.partition("=") for a in arguments) if key in DEFAULTS}
-    if bad := [f"{key}={value}" for key, value in own.items() if not value.isdecimal()]:
-        raise BenchError(f"{bad[0]}: expected a whole number, 0 or more")
-    counts = DEFAULTS | {key: int(value) for key, value in own.items()}
-    named = {a.partition("=")[2].strip("'\"") for a in arguments if a.startswith("method._target_=")}
-    _, overrides = choices("report", (), [a for a in arguments if a.partition("=")[0] not in DEFAULTS])
-    file = write(overrides, counts["samples"], counts["curves"], named, output)
-    tell(f"{file} ({file.stat().st_size / 1e6:.1f} MB)")
+    from bench.report.program import main as program  # --help needs nothing of it
+
+    program(arguments)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from bench.report.shown import Shown, kept_maps
 from bench.runner.records import FIGURES, warnings
 from bench.store.cells import Result
 from bench.store.identity import ANY
+from bench.tables.conditions import title_read
 from bench.tables.format import Column, Entry, readable
 from bench.tables.select import Scored
 from bench.tables.statistics import in_words, ordered, protocol_label
@@ -126,12 +127,14 @@ def precision_recall(part: Part, shown: Shown, count: int) -> tuple[Panel, int]:
                     found[label].append(100 * precision[0].numpy())
             advance()
     curves = {
-        ("precision", label): Curve(100 * RECALLS, np.stack(values), "recall, %", "precision, %")
+        ("precision", label): Curve(
+            100 * RECALLS, np.stack(values), "recall, %", "precision, %", (0.0, 100.0)
+        )
         for label, values in found.items()
         if len(values) == len(drawn)
     }
     data = with_bands(curves, config["seed"])
-    title = f"{config['model']['title']}\n{config['dataset']['title']}"
+    title = f"{title_read(part.selection, 'model')}\n{title_read(part.selection, 'dataset')}"
     return Panel(title, "recall, %", "precision, %", data), len(drawn)
 
 
@@ -195,9 +198,9 @@ def _described(result: Result, name: str, one: Scored | None, part: Part) -> Des
     facts |= {
         "samples": f"{record['samples']}" + (f", {len(skipped)} more skipped" if skipped else ""),
         "protocol": protocol_label(part.config),
-        "model": part.config["model"]["title"],
+        "model": title_read(part.selection, "model"),
         "content of the model (SHA-256)": in_words(identity["model"]["content"]),
-        "data": part.config["dataset"]["title"],
+        "data": title_read(part.selection, "dataset"),
         "content of the data": str(identity["dataset"]["content"]),
         "seed": str(identity["dataset"]["seed"]),
         "device": record.get("device", NOT_RECORDED),

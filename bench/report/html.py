@@ -8,7 +8,7 @@ from io import StringIO
 from markupsafe import Markup, escape
 
 from bench.catalogue import Catalogue, base_name
-from bench.figures.style import FOREGROUND, Panel, draw, look, methods_of, reproducible
+from bench.figures.style import FOREGROUND, Panel, draw, limits_of, look, methods_of, reproducible
 from bench.tables.format import Column, readable
 
 INLINE = ((r"\*\*(.+?)\*\*", "strong"), (r"\*(.+?)\*", "em"), (r"`(.+?)`", "code"))
@@ -72,9 +72,9 @@ def figure_of(name: str, panels: Sequence[Panel], caption: str, facts: Catalogue
 
     drawn, methods = [], methods_of(panels)
     with reproducible(**{"svg.fonttype": "none", "font.size": 9}):
-        for number, panel in enumerate(panels):
+        for number, (panel, ends) in enumerate(zip(panels, limits_of(panels, facts), strict=True)):
             drawing = Drawing(figsize=(4.2, 3.2), layout="constrained")
-            draw(drawing.subplots(), panel, methods, facts)
+            draw(drawing.subplots(), panel, methods, facts, ends)
             drawn.append(_svg(drawing, f"{name}-{number}", _description(panel, facts)))
         legend = [
             (readable(method, facts), _swatch(f"{name}-{number}-look", look(method, facts, methods)))

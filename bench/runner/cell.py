@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from bench.cli import progress, say, tell
 from bench.config import build
@@ -15,6 +16,7 @@ from bench.data.samples import Limited
 from bench.errors import BenchError
 from bench.runner import tracking
 from bench.runner.batches import block
+from bench.runner.finished import in_words
 from bench.runner.foreign import ForeignMaps
 from bench.runner.identities import Source, is_embedded, maps_id, measurement_id
 from bench.runner.loop import Filled, fill
@@ -189,10 +191,8 @@ def _filled(plan: Plan, held: set[str]) -> dict[str, float] | None:
     _tidy(plan, held)
     if not all(done for one, done in finished if one.measurement is not None):
         return None
-    summary = plan_summary(plan)
-    last_k = {name.partition("@")[0]: name for name in summary}.values()
-    tell(f"{plan}: " + ", ".join(f"{name} {summary[name]:.4g}" for name in last_k))
-    return summary
+    tell(f"{plan} on {in_words(config, plan.task, _rows(plan))}")
+    return plan_summary(plan)
 
 
 def _begun(plan: Plan, measurement: Measurement | None, variant: Variant | None, cell: Cell) -> Filled:
@@ -330,8 +330,13 @@ def _check_unchanged(plan: Plan, filled: Sequence[Filled]) -> None:
 
 def plan_summary(plan: Plan) -> dict[str, float]:
     """The metrics of a plan whose measurements are all finished: ``name``, or ``name@k`` for each k."""
+    return plan.task.summary(_rows(plan))
+
+
+def _rows(plan: Plan) -> dict[str, pd.DataFrame]:
+    """The rows of a plan whose measurements are all finished, by the names of the measurements."""
     rows = [cell.result().rows for _, cell in plan.measured]
-    return plan.task.summary(dict(zip(plan.task.measured_names(), rows, strict=True)))
+    return dict(zip(plan.task.measured_names(), rows, strict=True))
 
 
 def dataset_of(config: Mapping[str, Any]) -> Any:
@@ -360,11 +365,6 @@ def _check_section(task: Task, section: Mapping[str, Any], measurement: Measurem
         raise BenchError(
             f"task: {type(task).__name__}.measurements() gives {measurement} with a section that makes "
             f"{described}; expected a section (_target_ and settings) that makes the same"
-        )
-    if measurement.class_specific and not measurement.needs_maps:
-        raise BenchError(
-            f"measurement {measurement.name}: what needs no maps is measured once for all explained classes; "
-            "expected class_specific = False, or needs_maps = True"
         )
 
 

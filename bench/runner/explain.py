@@ -78,7 +78,7 @@ def explain(
                 "method=oracle: the samples of this data set have no annotation of what is relevant; "
                 "choose task=segmentation or task=token_f1"
             )
-        return model.maps(annotation.double(), batch, target)
+        return model.maps(method.map(annotation), batch, target)
     if isinstance(method, ForeignMaps):
         return method.maps(batch, target, model)
     logits = torch.tensor(list(numbers), device=target.device)[target]

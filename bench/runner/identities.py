@@ -122,7 +122,10 @@ def measurement_id(
     code, content = code_of(measurement, "measurement"), _content_of_files(section)
     own = {"measurement": component(section, code, content)}
     if not measurement.needs_maps:
-        return CellId(measurement.name, {**source, **own}, names(config))
+        if not measurement.class_specific:
+            return CellId(measurement.name, {**source, **own}, names(config))
+        of_class = {**source, **own, "explained": config["explained"]}
+        return CellId(measurement.name, of_class, (*names(config), config["explained"]))
     specific = getattr(method, "class_specific", True) or measurement.class_specific
     explained = config["explained"] if specific else ANY
     identity = {**maps_id(source, config, method).identity, **own, "explained": explained}

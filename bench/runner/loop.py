@@ -110,7 +110,8 @@ class Explainer:
                 logits = self.model.forward(batch.inputs)[:, list(self.numbers)]
             target = variant.target(logits, target).clone()
             inputs = variant.inputs(batch.inputs, batch.ids)
-        return explain(self.method, self.model, batch, target, self.numbers, inputs, self.checks)
+        with nullcontext() if variant is None else variant.model(self.model):
+            return explain(self.method, self.model, batch, target, self.numbers, inputs, self.checks)
 
     def kept_maps(
         self, batch: Batch, predictions: Callable[[], Tensor], variant: Variant | None, exact: bool
@@ -204,7 +205,9 @@ def fill(
                 classes = predictions()
                 with meter.phase("explain"):
                     maps[variant] = seeded(explainer.maps, batch, classes, variant)
-            explanations = Explanations(model, batch, numbers, predictions, maps.pop(None, None), maps)
+            explanations = Explanations(
+                model, batch, numbers, predictions, maps.pop(None, None), maps, config["explained"]
+            )
             columns = [(one, seeded(_columns, one, explanations)) for one in lacking]
         for one, of_batch in columns:  # only now: the batch may be tried again, if memory runs out
             if of_batch is None:
@@ -217,7 +220,7 @@ def fill(
     reused = kept[None].result.record.get("checks", {}) if None in kept else {}
     saving = Saving(config, filled, model, meter, batch_size, checks, reused)
     with (
-        progress(str(filled[-1].cell), len(left), "sample") as advance,
+        progress(str(filled[-1].cell), len(left), "sample", config["save_every"]) as advance,
         ended_by_signals(),
         readers_may_die(),
     ):

@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 import pandas as pd
@@ -37,6 +38,10 @@ def check(settings: dict[str, Any]) -> None:
     for name in NAMES:
         if not isinstance(settings.get(name), str | None):
             raise BenchError(f"wandb.{name}: expected a name, or null for wandb's own choice")
+    if settings["mode"] != "disabled" and find_spec("wandb") is None:
+        raise BenchError(
+            f"wandb.mode={settings['mode']}: wandb is not installed; pip install 'transformer-explanation-bench[wandb]'"
+        )
 
 
 def log(plan: Any, summary: Mapping[str, float]) -> None:

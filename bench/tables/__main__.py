@@ -10,59 +10,19 @@ so far, and labels it. ``--json`` prints the numbers as JSON instead.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
-import pandas as pd
-
-from bench.catalogue import Catalogue
-from bench.cli import choices, command_line, option, say, show, tell
-from bench.config import config_dirs, configuration
-from bench.errors import BenchError
-from bench.store.files import or_say
-from bench.tables.table import ABLATION, TASKS_OF_ABLATION, Table, ablation, table
+from bench.cli import command_line
 
 
 def main(arguments: Sequence[str]) -> None:
     """Make all tables that have finished cells, or the one chosen with ``table=`` (``task=`` is the same).
 
     Raises:
-        BenchError: if none could be made, or they cannot be written.
+        BenchError: for everything the user can mend.
     """
-    output, arguments = option("output", arguments)
-    options = {"--partial", "--json"} & set(arguments)
-    known = [*Catalogue(config_dirs(arguments)).tables(), ABLATION]
-    names, others = choices("table", known, [a for a in arguments if a not in options])
-    # A table has columns for all classes, so a choice among these means nothing here.
-    others = [a for a in others if not a.startswith("explained=")]
-    problems, made = [], []
-    for name in names:
-        try:
-            made.append(_made(name, others, "--partial" in options))
-        except BenchError as e:
-            problems.append(f"{name}: {e}")
-    if len(problems) == len(names):
-        raise BenchError(f"no table of {problems[0]}")
-    if "--json" in options:
-        data = pd.concat([one.data for one in made], ignore_index=True)
-        tell(data.to_json(orient="records", indent=1))
-    else:
-        for one in made:
-            show(one.markdown())
-    for problem in problems:
-        say(f"no table of {problem}")
-    for one in made:  # last: what was made is on the screen, even if it cannot be written
-        config = one.parts[0].config
-        own = Path(config["paths"]["results"]) / config["suite"]["name"] / "tables"
-        if output:
-            one.write(Path(output), "--output")
-        else:
-            or_say(lambda one=one, own=own: one.write(own, "paths.results"))
+    from bench.tables.program import main as program  # --help needs nothing of it
 
-
-def _made(name: str, arguments: Sequence[str], partial: bool) -> Table:
-    tasks = TASKS_OF_ABLATION if name == ABLATION else (name,)
-    configs = [configuration([f"task={task}", *arguments]) for task in tasks]
-    return ablation(configs, partial) if name == ABLATION else table(configs[0], partial)
+    program(arguments)
 
 
 if __name__ == "__main__":

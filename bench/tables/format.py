@@ -1,4 +1,4 @@
-"""How measured numbers are laid out for a reader: columns, what stands in a cell, LaTeX."""
+"""How numbers are laid out for a reader: columns, and what stands in a cell."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,15 +8,11 @@ import pandas as pd
 from bench.catalogue import Catalogue, base_name
 from bench.tables.statistics import COLUMN
 from metrics import Metric
+from metrics.intervals import FEW
 
 LEVEL = 0.05
+CLASSES = {"predicted": "(predicted class)", "target": "(annotated class)"}
 ARROWS = {True: "↑", False: "↓", None: ""}
-LATEX = str.maketrans(
-    {character: rf"\{character}" for character in "&%_#${}"}
-    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    | {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "≈": r"$\approx$", "·": r"$\cdot$", "×": r"$\times$"}
-    | {"–": "--", "−": "$-$", "…": r"\dots{}"}
-)
 
 
 def readable(label: str, facts: Catalogue) -> str:
@@ -57,6 +53,7 @@ class Column:
     Attributes:
         group: which columns it stands with: empty for measured numbers, or what is said of published ones.
         heading: of its own, with an arrow to the better numbers.
+        of: the heading without k, and k, the number that the metric is a function of; 0 where there is none.
         higher_is_better: None where nobody is the best.
         decimals: with which numbers are printed.
         entries: by the label of the method; those that are missing have no number.
@@ -67,6 +64,8 @@ class Column:
     higher_is_better: bool | None
     decimals: int
     entries: Mapping[str, Entry]
+    of: str = ""
+    k: int = 0
 
     def number(self, entry: Entry) -> str:
         """The number of an entry as it is printed."""
@@ -108,22 +107,38 @@ def columns_of(
         name, explained, k = key
         metric = metrics[name]
         parts = [metric.title, ARROWS[metric.higher_is_better]]
-        parts += [explained] if several[name] else []
-        parts += [f"k = {k}"] if k else []
+        parts += [CLASSES[explained]] if several[name] else []
         decimals = 2 if metric.unit else 3
         entries = _entries(by_key[key], metric, decimals, facts) if key in by_key else {}
-        heading = " ".join(filter(None, parts))
-        columns.append(Column(group, heading, metric.higher_is_better, decimals, entries))
+        of = " ".join(filter(None, parts))
+        heading = f"{of} k = {k}" if k else of
+        columns.append(Column(group, heading, metric.higher_is_better, decimals, entries, of, k))
     return columns
 
 
 def shown(columns: Sequence[Column], methods: Sequence[str]) -> pd.DataFrame:
     """Columns as text: one row per method."""
-    headings = [f"{column.group}: {column.heading}" if column.group else column.heading for column in columns]
-    texts = {
-        heading: [column.text(m) for m in methods] for heading, column in zip(headings, columns, strict=True)
-    }
+    texts = {column.heading: [column.text(m) for m in methods] for column in columns}
     return pd.DataFrame(texts, index=pd.Index(methods, name="method"))
+
+
+def laid_out(
+    columns: Sequence[Column], methods: Sequence[str], facts: Catalogue
+) -> list[tuple[str, pd.DataFrame]]:
+    """Columns as tables for readers, each with its heading, which is empty where the columns say it themselves.
+
+    What has no k stands in one table with a row for each method; each metric with a k in one of its own, turned: a row
+    for each k and a column for each method.
+    """
+    titles = [readable(method, facts) for method in methods]
+    tables = []
+    if alone := [column for column in columns if not column.k]:
+        tables.append(("", shown(alone, methods).set_axis(pd.Index(titles, name="method"))))
+    for of in dict.fromkeys(column.of for column in columns if column.k):
+        own = [column for column in columns if column.k and column.of == of]
+        turned = shown(own, methods).T.set_axis(pd.Index([str(column.k) for column in own], name="k"))
+        tables.append((of, turned.set_axis(titles, axis="columns")))
+    return tables
 
 
 def _shown_k(measured: pd.DataFrame) -> Sequence[int]:
@@ -140,31 +155,17 @@ def _entries(rows: pd.DataFrame, metric: Metric, decimals: int, facts: Catalogue
     top = None if best is None else f"{best:.{decimals}f}"
     entries = {}
     for r in rows.itertuples(index=False):
-        is_best = facts.method(base_name(r.method)).competes and f"{r.value:.{decimals}f}" == top
-        entries[r.method] = Entry(
-            r.value, (r.low, r.high), best=is_best, tied=not is_best and bool(r.p_value > LEVEL)
-        )
+        competes = facts.method(base_name(r.method)).competes and r.samples >= FEW
+        is_best = competes and f"{r.value:.{decimals}f}" == top
+        tied = top is not None and not is_best and bool(r.p_value > LEVEL)
+        entries[r.method] = Entry(r.value, (r.low, r.high), best=is_best, tied=tied)
     return entries
 
 
 def _best(rows: pd.DataFrame, metric: Metric, facts: Catalogue) -> float | None:
-    """The best value of the methods that compete; None if nobody can be the best."""
-    values = rows["value"][[facts.method(base_name(label)).competes for label in rows["method"]]].dropna()
+    """The best value of the methods that compete, on enough samples; None if nobody can be the best."""
+    competes = rows["method"].map(lambda label: facts.method(base_name(label)).competes)
+    values = rows["value"][competes & (rows["samples"] >= FEW)].dropna()
     if metric.higher_is_better is None or not len(values):
         return None
     return values.max() if metric.higher_is_better else values.min()
-
-
-def latex(table: pd.DataFrame, caption: str, label: str) -> str:
-    """The table for a paper; needs the package booktabs."""
-
-    def cell(text: str) -> str:
-        bold, _, rest = text.removeprefix("**").partition("**")
-        return rf"\textbf{{{_escaped(bold)}}}{_escaped(rest)}" if text.startswith("**") else _escaped(text)
-
-    plain = table.map(cell).rename(columns=_escaped, index=_escaped).rename_axis(None)
-    return plain.to_latex(escape=False, caption=_escaped(caption.replace("**", "")), label=label)
-
-
-def _escaped(text: str) -> str:
-    return text.translate(LATEX)

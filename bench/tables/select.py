@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from bench.catalogue import catalogue_of
-from bench.config import build, configuration, method_of, quoted
+from bench.config import build, method_of
 from bench.errors import BenchError
 from bench.store.blocks import Work, merge, unfinished
 from bench.store.cells import Result, cells_folder, results
@@ -19,8 +19,6 @@ from bench.tasks import Measurement, Task
 
 EXPLAINED = ("predicted", "target")
 OF_THE_METHOD = ("method", "explained", "engine", "variant")  # keys in which the cells of one table differ
-# How overrides begin that choose no model, data or setting beyond what suite, task and protocol choose.
-NO_CONDITION = ("suite=", "task=", "protocol=", "method", "+method", "explained=", "paths.results=")
 SHOWN = 6  # differences in a message
 ABSENT = "absent"  # in the place of a setting that a method does not have
 
@@ -104,33 +102,37 @@ def wanted(config: Mapping[str, Any], section: Mapping[str, Any]) -> dict[str, A
 
 
 def select(
-    config: Mapping[str, Any], belongs: Callable[[str], bool] = lambda name: True, partial: bool = False
+    config: Mapping[str, Any],
+    belongs: Callable[[str], bool] = lambda name: True,
+    partial: bool = False,
+    common: bool = False,
 ) -> Selection:
     """All finished cells under the conditions (data set, model, settings) of a resolved configuration.
 
     Args:
         belongs: whether the cells of a method, by its name, are wanted.
         partial: take unfinished cells too, and of all of them only the samples that each has.
+        common: of finished cells, too, only the samples that each has; otherwise they must have the same.
 
     Raises:
         BenchError: if there is none, one is unfinished and ``partial`` is false, or they do not belong together.
     """
     task = build("task", config["task"], description={"_target_"})
-    of_model: dict[str, Result] = {}
+    of_model: dict[tuple[str, str | None], Result] = {}
     of_method: dict[tuple[str, str], dict[str, Result]] = {}
     is_partial = False
     for name, (section, measurement) in zip(task.measured_names(), task.measurements(), strict=True):
         found = _cells_of(config, section, measurement, belongs, partial)
         is_partial |= any(result.is_partial for result in found)
         if not measurement.needs_maps:
-            of_model[name] = found[0]
+            of_model |= {(name, result.explained): result for result in reversed(found)}
             continue
         for result in found:
             of_method.setdefault((_key(result), result.explained), {})[name] = result
     scored = _scored(config, of_method, of_model)
-    selection = Selection(config, task, scored, of_model.get("predictions"), is_partial)
+    selection = Selection(config, task, scored, of_model.get(("predictions", None)), is_partial)
     _check_one_source(selection)
-    return _on_common_samples(selection) if is_partial else _check_same_samples(selection)
+    return _on_common_samples(selection) if is_partial or common else _check_same_samples(selection)
 
 
 def _cells_of(
@@ -255,10 +257,10 @@ def _check_one_source(selection: Selection) -> None:
 def _scored(
     config: Mapping[str, Any],
     of_method: Mapping[tuple[str, str], Mapping[str, Result]],
-    of_model: Mapping[str, Result],
+    of_model: Mapping[tuple[str, str | None], Result],
 ) -> list[Scored]:
     """The methods for each explained class; what does not depend on the class stands under every one there is."""
-    classes = [e for e in EXPLAINED if any(explained == e for _, explained in of_method)] or [
+    classes = [e for e in EXPLAINED if any(explained == e for _, explained in (*of_method, *of_model))] or [
         config["explained"]
     ]
     by_method: dict[str, dict[str, dict[str, Result]]] = {}
@@ -269,10 +271,21 @@ def _scored(
     method_names = {key: _method_name(_first(cells).record) for key, cells in by_method.items()}
     labels = _labels(config, sections, method_names)
     return [
-        Scored(labels[key], sections[key], method_names[key], explained, {**of_model, **cells})
+        Scored(
+            labels[key],
+            sections[key],
+            method_names[key],
+            explained,
+            {**_shared(of_model, explained), **cells},
+        )
         for key, classes_of in by_method.items()
         for explained, cells in classes_of.items()
     ]
+
+
+def _shared(of_model: Mapping[tuple[str, str | None], Result], explained: str) -> dict[str, Result]:
+    """What is measured of the model alone, whatever class is explained or this one."""
+    return {name: result for (name, of), result in of_model.items() if of in (None, explained)}
 
 
 def _first(cells: Mapping[str, Mapping[str, Result]]) -> Result:
@@ -347,7 +360,7 @@ def _on_common_samples(selection: Selection) -> Selection:
     """The selection on the samples that all cells have."""
     common = set.intersection(*(set(result.ids()) for result in selection.results))
     if not common:
-        raise BenchError("--partial: the cells have no sample in common yet; let them run on")
+        raise BenchError(f"{selection.task.name}: the cells have no sample in common")
     scored = [
         replace(one, results={name: result.only(common) for name, result in one.results.items()})
         for one in selection.scored
@@ -368,28 +381,4 @@ def _check_same_samples(selection: Selection) -> Selection:
     return selection
 
 
-def standard_configuration(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What suite, task and protocol choose by themselves, with the same folders."""
-    where = [f"paths.{key}={quoted(config['paths'][key])}" for key in ("data", "embedded")]
-    dirs = [f"--config-dir={folder}" for folder in config["config_dirs"]]
-    choice = [f"{key}={config[key]['name']}" for key in ("suite", "task", "protocol")]
-    return configuration([*dirs, *choice, *where])
-
-
-def is_standard(config: Mapping[str, Any]) -> bool:
-    """Whether data set, model, metrics and settings are those that the suite and the protocol themselves choose."""
-    if all(override.startswith(NO_CONDITION) for override in config["overrides"]):
-        return True  # without composing the configuration once more
-    try:
-        own = standard_configuration(config)
-    except BenchError:  # a task of the user's own may not have a data set in the suite
-        return False
-    same = [own["task"][key] == config["task"][key] for key in ("metrics", "inputs")]
-    conditions = [
-        wanted(c, {"_target_": ""}) | {"names": [c["dataset"]["name"], c["model"]["name"]]}
-        for c in (own, config)
-    ]
-    return all(same) and conditions[0] == conditions[1]
-
-
-__all__ = ["Scored", "Selection", "is_standard", "select", "so_far"]
+__all__ = ["Scored", "Selection", "select", "so_far"]

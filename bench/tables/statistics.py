@@ -10,7 +10,8 @@ from bench.catalogue import catalogue_of
 from bench.config import flatten
 from bench.errors import BenchError
 from bench.tables.select import Scored, Selection
-from metrics import Metric, bootstrap, compare, interval
+from metrics import Metric, bootstrap, compare, intervals
+from metrics.intervals import FEW
 
 COLUMN = ["metric", "explained", "k"]  # what, besides the method, a number depends on
 RESAMPLES = 10_000
@@ -21,13 +22,15 @@ def numbers(selection: Selection) -> pd.DataFrame:
     """Every metric of every method, one per row, in the order of the methods.
 
     Columns: method (its label), method_settings, metric, explained, k (0 where there is none), value, low and high
-    (95 % bootstrap interval over samples), p_value (two-sided, against the best method of the same metric, corrected
-    for all pairs of methods: :func:`metrics.compare`; 1 for the best itself), rank_low and rank_high (1 + how many
-    are significantly better, and their number less how many are significantly worse), letters (two methods share one
-    if they cannot be told apart), samples (those on which the metric is defined). A metric that is defined on no
-    sample of a method has the value NaN; one whose measurements a method lacks has no row.
+    (95 % interval over samples, :func:`metrics.intervals`), interval (how that was made), p_value (two-sided, against
+    the best method of the same metric, corrected for all pairs of methods: :func:`metrics.compare`; 1 for the best
+    itself), rank_low and rank_high (1 + how many are significantly better, and their number less how many are
+    significantly worse), letters (two methods share one if they cannot be told apart), samples (those on which the
+    metric is defined). A metric that is defined on no sample of a method has the value NaN; one whose measurements a
+    method lacks has no row.
 
-    Floor and ceiling are never the best; the ceiling, which explains no model, is not compared either.
+    Floor and ceiling are never the best, nor is a number of fewer than 30 samples: where all have fewer, nothing is
+    compared. The ceiling, which explains no model, is not compared either.
 
     Raises:
         BenchError: if no sample is scored.
@@ -59,22 +62,22 @@ def numbers(selection: Selection) -> pd.DataFrame:
     with np.errstate(invalid="ignore", divide="ignore"):  # resamples without a sample on which it is defined
         chosen = [statistics[i] for i in defined]
         resampled[defined] = bootstrap(chosen, RESAMPLES, seed=selection.config["seed"])
-    low, high = interval(resampled)
+        low, high, kinds = intervals(statistics, RESAMPLES, selection.config["seed"], resampled=resampled)
     values = [statistic.value if statistic.count else np.nan for statistic in statistics]
-    table = pd.DataFrame(entries).assign(value=values, low=low, high=high)
+    samples = [statistic.count for statistic in statistics]
+    table = pd.DataFrame(entries).assign(value=values, low=low, high=high, interval=kinds, samples=samples)
     compared = pd.DataFrame(np.nan, index=table.index, columns=["p_value", "rank_low", "rank_high"])
     compared["letters"] = ""
     for (metric, *_), column in table.groupby(COLUMN, sort=False):
         found = _compared(column, metrics[metric], resampled)
         compared.loc[found.index, found.columns] = found
-    samples = [statistic.count for statistic in statistics]
-    return table.join(compared).assign(samples=samples).drop(columns="kind")
+    return table.join(compared).drop(columns="kind")
 
 
 def _compared(column: pd.DataFrame, metric: Metric, resampled: np.ndarray) -> pd.DataFrame:
     """How each row of a column of the table compares with the best, and with all others."""
     column = column[column["value"].notna() & (column["kind"] != CEILING)]
-    competing = column.index[column["kind"] != "floor"]
+    competing = column.index[(column["kind"] != "floor") & (column["samples"] >= FEW)]
     if metric.higher_is_better is None or not len(competing):
         return column.iloc[:0, :0]
     sign = 1 if metric.higher_is_better else -1

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -30,6 +31,18 @@ class Oracle:
     class_specific: ClassVar[bool] = False
     version: ClassVar[int] = 1
 
+    def map(self, annotation: Tensor) -> Tensor:
+        """Relevance (batch, …), float64, from what is annotated, boolean or numbers in 0..1."""
+        return annotation.double()
+
+
+class ReversedOracle(Oracle):
+    """All but the annotation as the map: the worst there is, which a metric that works puts below a random map."""
+
+    def map(self, annotation: Tensor) -> Tensor:
+        """1 where nothing is annotated."""
+        return 1 - annotation.double()
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -43,6 +56,10 @@ class Variant:
     def inputs(self, inputs: Inputs, ids: Sequence[str]) -> Inputs:
         """What the model is called with, from what it is called with for the plain explanation."""
         return inputs
+
+    def model(self, model: Model) -> AbstractContextManager:
+        """While it is entered, the model is changed; the class to explain is found before that."""
+        return nullcontext()
 
     def target(self, logits: Tensor, target: Tensor) -> Tensor:
         """The class to explain, (batch,), given the logits (batch, classes) and the class explained otherwise."""
@@ -74,6 +91,7 @@ class Explanations:
             measurement that does not ask for them costs no forward pass.
         maps: the maps; None for a measurement of the model alone.
         others: the maps of the variants that the measurement asked for.
+        explained: which class is explained, ``predicted`` or ``target``.
     """
 
     model: Model
@@ -82,6 +100,14 @@ class Explanations:
     predictions: Tensor | Callable[[], Tensor] = field(repr=False)
     maps: Maps | None = None
     others: Mapping[Variant, Maps] = field(default_factory=dict)
+    explained: ExplainedClass = "predicted"
+
+    @cached_property
+    def target(self) -> Tensor:
+        """The explained classes, numbered as by the data set, (batch,)."""
+        if self.maps is not None:
+            return self.maps.target
+        return explained_classes(self.explained, self.predicted, self.batch.labels)
 
     @cached_property
     def predicted(self) -> Tensor:
@@ -103,7 +129,7 @@ class Measurement(Protocol):
         name: of the folder in which the columns are kept.
         version: rises when the same settings give other columns.
         modality: of the samples; None for both.
-        needs_maps: False for columns that depend on the model and the data alone.
+        needs_maps: False for columns that depend on the model and the data alone: all methods share them.
         class_specific: whether the columns depend on the explained class otherwise than through the maps.
         variants: the other explanations that it compares.
     """
@@ -135,8 +161,9 @@ class Task:
         metrics: for each its section of the configuration: ``_target_``, its arguments, and under ``reads``
             the measurements whose columns it reads.
         table: facts for tables, pages and figures: ``make`` (the target that makes the table), ``experiments``
-            (files of ``conf/experiment`` with its cells), ``caption`` (of its curves), ``published_on`` (models
-            and data of the published numbers), ``protocol`` (the sections of a protocol that concern it).
+            (files of ``conf/experiment`` with its cells), ``caption`` (of its curves), ``published_on`` (model and
+            data of the published numbers, in words) and ``published`` (the titles of both), ``protocol`` (the
+            sections of a protocol that concern it).
 
     Raises:
         BenchError: for a metric or a measurement that cannot be made.
@@ -230,7 +257,7 @@ class Task:
                 statistics = metric.statistics(columns)
             except (KeyError, ValueError) as e:
                 raise BenchError(f"metric {name}: it cannot read the columns {sorted(columns)}: {e!r}") from e
-            found |= {(name, k): statistic for k, statistic in statistics.items()}
+            found |= {(name, k): statistic.bounded(*metric.range) for k, statistic in statistics.items()}
         return found
 
     def summary(self, tables: Mapping[str, pd.DataFrame]) -> dict[str, float]:

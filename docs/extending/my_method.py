@@ -11,6 +11,9 @@ from methods.relevance import Tape
 class GradientTimesInput:
     """The explained logit's gradient with respect to what enters the model, times that, summed over features.
 
+    Where a model normalises what enters it (BERT does), its logits do not depend on the scale of that, so every sum
+    is 0 but for rounding: such a map is refused when a run begins, as it is another one in every batch.
+
     Args:
         absolute: take the magnitude of each sum.
     """

@@ -12,7 +12,7 @@ written, which has a rule, and as a copy into the tensor, which only moves data.
 memory with that tensor has the value and the history that it has in the model.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import torch
@@ -21,13 +21,17 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from methods.relevance import calls as ops
+from methods.relevance.arguments import as_constant, is_floating, mapped, tensors_in
 from methods.relevance.attentions import AttentionFinder
 from methods.relevance.entries import Entries
 from methods.relevance.functions import BackwardMode, NoRule, RuledCall, RuledModule
-from methods.relevance.layouts import Layouts, Marks, Place, Unplaced, Values, aligned, along, by_size, place
+from methods.relevance.kinds import Kinds
+from methods.relevance.layouts import Layouts, Marks, Place, Unplaced, Values, aligned, along
+from methods.relevance.leaves import Leaves
 from methods.relevance.modules import RefusedError, calling_module, check, failed
 from methods.relevance.program import Program
-from methods.relevance.rules import rule_of_function, rule_of_module
+from methods.relevance.rules import rule_of_module
+from methods.relevance.writes import Writes
 
 Inputs = Tensor | Mapping[str, Tensor]
 
@@ -42,15 +46,7 @@ _VIEW_NODES = {
 }
 
 
-_UNARY = {
-    "activation": ops.ACTIVATIONS,
-    "softmax": {"softmax"},
-    "norm": ops.NORMS,
-    "scale": ops.SIGNS,
-}
-
-
-class Recorder(TorchFunctionMode):
+class Recorder(Kinds, Writes, Leaves, TorchFunctionMode):
     """Runs a model's torch calls so that they can be read backwards.
 
     Args:
@@ -138,7 +134,7 @@ class Recorder(TorchFunctionMode):
         if name == "dropout":
             return _no_dropout(*args, **kwargs)
         given = ops.accumulation(name, args, kwargs)
-        if given is not None and any(map(self.carries, _tensors(args, kwargs))):
+        if given is not None and any(map(self.carries, tensors_in(args, kwargs))):
             return self._accumulated(args[0], *given)
         if (writing := ops.writing(name, function, args, kwargs)) is not None:
             return self._write(name, function, args, kwargs, writing)
@@ -164,11 +160,11 @@ class Recorder(TorchFunctionMode):
         return result
 
     def _run(self, name: str, function: Callable, args: tuple, kwargs: dict):
-        carriers = [t for t in _tensors(args, kwargs) if self.carries(t)]
+        carriers = [t for t in tensors_in(args, kwargs) if self.carries(t)]
         if not carriers:
-            constants = {key: _constant(v) for key, v in kwargs.items()}
+            constants = {key: as_constant(v) for key, v in kwargs.items()}
             try:
-                result = self._moved_or_made(name, function, tuple(map(_constant, args)), constants)
+                result = self._moved_or_made(name, function, tuple(map(as_constant, args)), constants)
             except RuntimeError as e:  # a mask with the least number of a wider type than its own
                 if "without overflow" not in str(e) or self.dtype is None:
                     raise
@@ -176,7 +172,7 @@ class Recorder(TorchFunctionMode):
             if (
                 self._is_precise
                 and name in ops.MOVEMENTS
-                and any(map(self._has_exact, _tensors(args, kwargs)))
+                and any(map(self._has_exact, tensors_in(args, kwargs)))
             ):
                 self._pair(
                     result, self._moved_or_made(name, function, self._exact(args), self._exact(kwargs))
@@ -217,19 +213,6 @@ class Recorder(TorchFunctionMode):
         self.found.joined(*args[:2])
         return self._call_ruled(kind, self._place(*args[:2]), function, args, kwargs)
 
-    def _follow_marks(self, name: str, args: tuple, result):
-        """Note what an activation returned, and 1/σ of a normalisation, and what these were moved to."""
-        if not isinstance(result, Tensor):
-            return result
-        moved = name in ops.MOVEMENTS
-        if name in ops.ACTIVATIONS or (moved and args[0] in self._active):
-            self._active.add(result)
-        passes = moved or name in ops.ADDITIONS | ops.QUOTIENTS | ops.CLAMPS
-        known = (t for t in args[:2] if isinstance(t, Tensor) and t in self._statistics)
-        if name in ops.STATISTICS or (passes and any(moved or t.numel() == result.numel() for t in known)):
-            self._statistics.add(result)
-        return result
-
     def _call_ruled(
         self, kind, where: Place | Unplaced | None, function: Callable, args: tuple, kwargs: dict
     ):
@@ -261,7 +244,7 @@ class Recorder(TorchFunctionMode):
             return type(value)(map(self._exact, value))
         if isinstance(value, torch.dtype) and value.is_floating_point:
             return torch.float64
-        if not _is_floating(value):
+        if not is_floating(value):
             return value
         exact = self._precise[value]
         return value.detach().to(torch.float64) if exact is None else exact
@@ -276,14 +259,14 @@ class Recorder(TorchFunctionMode):
         if isinstance(result, (tuple, list)):
             for t, e in zip(result, exact, strict=True):
                 self._pair(t, e)
-        elif _is_floating(result) and result.shape == exact.shape:
+        elif is_floating(result) and result.shape == exact.shape:
             self._precise[result] = exact
 
     def _constants_as_points(self, value):
         """Let constants that are put beside what depends on the input tell what relevance they get."""
         if isinstance(value, (tuple, list)):
             return type(value)(map(self._constants_as_points, value))
-        if not _is_floating(value) or value.requires_grad:
+        if not is_floating(value) or value.requires_grad:
             return value
         self.entries.beside.append(value.detach().requires_grad_())
         return self.entries.beside[-1]
@@ -293,14 +276,14 @@ class Recorder(TorchFunctionMode):
         own = self._own_type
         if self.dtype is not None and own != torch.float64:
             with torch.no_grad():
-                result.copy_(function(*(a.to(own) if _is_floating(a) else a for a in args)))
+                result.copy_(function(*(a.to(own) if is_floating(a) else a for a in args)))
                 self._pair(result, result.to(torch.float64))
 
     # --- what carries
 
     def remember(self, result) -> None:
         """Take what was just computed as seen."""
-        self._nodes.update(t.grad_fn for t in _tensors((result,), {}) if t.requires_grad)
+        self._nodes.update(t.grad_fn for t in tensors_in((result,), {}) if t.requires_grad)
 
     def carries(self, value) -> bool:
         """Whether a value depends on the input."""
@@ -378,85 +361,13 @@ class Recorder(TorchFunctionMode):
                         marks.add(seen)
             return seen
         if isinstance(value, Tensor):
-            constant = _constant(value)
+            constant = as_constant(value)
             cast = self.dtype is not None and constant.is_floating_point()
             constant = constant.to(self.dtype) if cast else constant
             if constant is not value:
                 self.samples[constant] = self.samples[value]
             return constant
         return value
-
-    # --- where tokens enter
-
-    def _leaf(self, value: Tensor) -> Tensor:
-        self._leaves.append(value.requires_grad_())
-        self.entries.leaves.append(value)
-        self.program.leaf(value)
-        self.samples[value] = along(self.batch, 0, value.ndim)
-        return value
-
-    def _given(self, point: Tensor, numbers: Tensor | None, back: Callable = lambda t: t) -> Tensor:
-        """What a model goes on with that may write into it: the point on the tape stays as it is.
-
-        Args:
-            point: on the tape, samples first.
-            numbers: of the samples in the model's own order.
-            back: the order of the model.
-        """
-        ours = back(point).clone()
-        self.program.same(point, ours, back)
-        self.remember(ours)
-        if (exact := self._precise[point]) is not None:
-            self._pair(ours, back(exact).clone())
-        self.samples[ours] = numbers
-        return ours
-
-    def _looked_up(self, ids: Tensor, vectors: Tensor) -> Tensor:
-        """Vectors that token ids were looked up as: they require a gradient in the place of these."""
-        numbers = self.samples[ids]
-        numbers = None if numbers is None else numbers.unsqueeze(-1)
-        where = self._entry_place(vectors, numbers)
-        if self._words is not None:
-            vectors = self._given_words(vectors, where)
-        point = self._leaf(where.leading(vectors.detach().to(self.dtype), vectors.ndim))
-        shape = vectors.shape
-        ours = self._given(point, numbers, lambda t: where.back(t, shape))
-        self._pair(ours, vectors.detach().to(torch.float64))
-        self.entries.found(point, ours)
-        return ours
-
-    def _given_words(self, vectors: Tensor, where: Place) -> Tensor:
-        """What stands in the place of what token ids were looked up as, in the model's order."""
-        expected = where.leading(vectors, vectors.ndim).shape
-        if self._words.shape != expected:
-            raise ValueError(
-                f"words of shape {tuple(self._words.shape)}: the model looks token ids up as {tuple(expected)}"
-            )
-        if self.entries.lookups:
-            raise RefusedError(
-                "tokens enter the model in several places: which words are meant cannot be told"
-            )
-        return where.back(self._words.detach().to(vectors.device), vectors.shape)
-
-    def _at_entry(self, name: str, t: Tensor, numbers: Tensor | None) -> Tensor:
-        """A tensor that is a point of :class:`Entries`; returns what the model goes on with."""
-        self.remember(t)
-        self.samples[t] = numbers
-        where = self._entry_place(t, numbers)
-        point, shape, ndim = where.leading(t, t.ndim), t.shape, t.ndim
-        self.program.same(t, point, lambda x: where.leading(x, ndim))
-        ours = self._given(point, numbers, lambda x: where.back(x, shape))
-        if (exact := self._precise[t]) is not None:
-            self._pair(ours, exact.clone())
-        self.entries.reached(name, point, ours)
-        return ours
-
-    def _entry_place(self, t: Tensor, numbers: Tensor | None) -> Place:
-        if self.batch == 1:
-            ones = [d for d, size in enumerate(t.shape[:-1]) if size == 1]
-            return Place(ones[0] if ones else 0, 1, 1, t.ndim)
-        where = None if numbers is None else place(numbers, self.batch)
-        return where or by_size(t.shape, self.batch) or Place(0, self.batch, 1, t.ndim)
 
     # --- rules of modules
 
@@ -499,215 +410,7 @@ class Recorder(TorchFunctionMode):
             entry = self.entries.follow(name, [given], result)
             return result if entry is None else self._at_entry(entry, result, numbers)
 
-    # --- calls that write
-
-    def _write(self, name: str, function: Callable, args: tuple, kwargs: dict, writing: ops.Writing):
-        """A call that writes into a tensor. Returns that tensor, as the call does."""
-        target = writing.target
-        if not isinstance(target, Tensor):
-            raise RefusedError(f"{name} (called by {calling_module()}) writes into several tensors by out=")
-        values = [t for t in _tensors(args, kwargs) if t is not target]
-        constant = not any(map(self.carries, values))
-        if constant and not self.carries(target):
-            self.mode.before_writing(target)
-            self.entries.written(target, *values)
-            function(*_map(_constant, args), **{key: _constant(v) for key, v in kwargs.items()})
-            if (exact := self._precise[target]) is not None:
-                exact.copy_(target)
-            return None if name == "__setitem__" else target
-        given = ops.accumulation(name.removesuffix("_"), args, kwargs)
-        overwrites = given is None and name in ops.OVERWRITES
-        self.found.overwritten(target, by_constants=overwrites and constant)
-        if overwrites:
-            rest = [self._prepare(a) for a in args[1:]]
-            if name in ops.TYPED:
-                rest = [a.to(target.dtype) if _is_floating(a) else a for a in rest]
-            self.remember(rest)
-            self.mode.before_writing(target)
-            if self._is_precise:
-                self._overwrite_precise(target, function, rest, kwargs)
-            options = {key: self._prepare(v) for key, v in kwargs.items()}
-            function(target, *rest, **options)
-            self.program.wrote(name, function, (target, *rest), options, target)
-            same = [v for v in values if v.ndim == target.ndim and self.samples[v] is not None]
-            if self.samples[target] is None and same:
-                self.samples[target] = aligned(self.samples[same[0]], target.shape)
-            self._wrote(target)
-        elif given is not None:
-            target = self._assign(target, self._accumulated(target, *given))
-        elif writing.function is not None:
-            # What was there is kept apart: not all that a call keeps of it is known to this recorder.
-            before = self._call("clone", Tensor.clone, (target,), {})
-            given = tuple(before if a is target else a for a in writing.args)
-            target = self._assign(target, self._call(writing.name, writing.function, given, writing.kwargs))
-        else:  # what is not remembered is barred to relevance
-            self.mode.before_writing(target)
-            function(target, *map(self._prepare, args[1:]), **kwargs)
-        return None if name == "__setitem__" else target
-
-    def _assign(self, target: Tensor, new: Tensor) -> Tensor:
-        """Let a tensor, and all that shares memory with it, have another's value and history."""
-        if target.shape != new.shape:
-            raise RefusedError(
-                f"{calling_module()} writes {tuple(new.shape)} into a tensor of {tuple(target.shape)}"
-            )
-        if self._is_precise:
-            self._overwrite_precise(target, Tensor.copy_, [new], {})
-        self.mode.before_writing(target)  # only now: what is new was computed from what is there
-        try:
-            target.copy_(new)
-        except RuntimeError as e:
-            if "multiple views" in str(e) and not self._single_views:
-                raise MultipleViews from None
-            raise
-        self.program.wrote("assign", torch.clone, (new,), {}, target)
-        self.samples[target] = self.samples[new]
-        self.entries.written(target, new)
-        self._wrote(target)
-        return target
-
-    def _overwrite_precise(self, target: Tensor, function: Callable, values: list, kwargs: dict) -> None:
-        """Write into what a tensor is in float64 as into itself."""
-        if (exact := self._precise[target]) is None:
-            exact = target.detach().to(torch.float64, copy=True)
-            if target._base is None:  # what else shares memory with a view would not know of it
-                self._pair(target, exact)
-        with torch.no_grad():
-            function(exact, *self._exact(values), **self._exact(kwargs))
-
-    def _wrote(self, target: Tensor) -> None:
-        self.remember([target] if target._base is None else [target, target._base])
-
-    def _accumulated(self, target: Tensor, name: str, given: dict) -> Tensor:
-        """``target`` plus what an operation places in zeros of its shape: a sum, if nothing meets there."""
-        source = given.pop(ops.ACCUMULATIONS[name])
-        if (alpha := given.pop("alpha", 1)) != 1:
-            source = self._call("mul", torch.mul, (source, alpha), {})
-        source = self._prepare(source).to(target.dtype)
-        constants = {
-            key: _map(_constant, v) if isinstance(v, (tuple, list)) else v for key, v in given.items()
-        }
-        add = getattr(Tensor, name)  # out of place
-
-        def placed(values: Tensor) -> Tensor:
-            return add(
-                torch.zeros_like(target, requires_grad=False, dtype=values.dtype).detach(),
-                **constants,
-                **{ops.ACCUMULATIONS[name]: values},
-            )
-
-        result = placed(source)
-        self.program.add(name, "move", placed, (source,), {}, result)
-        if self._is_precise:
-            with torch.no_grad():
-                self._pair(result, placed(self._exact(source)))
-        if int(placed(torch.ones_like(source.detach())).max()) > 1:
-            message = f"{name} of several rows to one (called by {calling_module()})"
-            given, result = result, NoRule.apply(self.mode, "other", message, result)
-            self.program.same(given, result)
-            self._pair(result, self._precise[given])
-        self.remember(result)
-        self.samples[result] = aligned(self.samples[target], result.shape)
-        if not self.carries(target) and not bool(target.any()):
-            return result
-        return self._call("add", torch.add, (target, result), {})
-
-    # --- rules of calls
-
-    def _place(self, u: Tensor, v: Tensor) -> Place | Unplaced:
-        """Where the samples lie in the sum of two tensors."""
-        shape = torch.broadcast_shapes(u.shape, v.shape)
-        if self.batch == 1:
-            return Place(0, 1, 1, len(shape))
-        known = [n for t in (u, v) if (n := aligned(self.samples[t], shape)) is not None]
-        places = (place(numbers, self.batch) for numbers in known)
-        where = next(filter(None, places), None) if known else by_size(shape, self.batch)
-        if where is None:
-            return Unplaced(
-                f"which numbers of a sum of shape {tuple(shape)} in {calling_module()} belong to one sample "
-                "cannot be told: explain the samples one by one"
-            )
-        at = where.dim - len(shape)
-        if any(t.ndim < -at or t.shape[at] != shape[at] for t in (u, v)):
-            return Unplaced(
-                f"a sum in {calling_module()} mixes the samples of a batch: explain the samples one by one"
-            )
-        return where
-
-    def _rewritten(self, name: str, args: tuple, kwargs: dict) -> Callable | None:
-        """A call as a combination of others that have rules; None if it is not one of these."""
-        first, second = (*args, None, None)[:2]
-        if name in ops.SUBTRACTIONS and not kwargs:
-            return lambda: first + (-second)
-        if name == "__rsub__":
-            return lambda: (-first) + second
-        constant_first = isinstance(second, Tensor) and self.carries(second) and not self.carries(first)
-        if name in ops.MATRIX_PRODUCTS and constant_first and min(first.ndim, second.ndim) > 1:
-            return lambda: (second.mT @ first.mT).mT
-        return None
-
-    def _classify(self, name: str, function, args: tuple, kwargs: dict):
-        """The kind of rule for a call, and the call with what carries relevance as its first argument."""
-        carries = self.carries
-        both = len(args) > 1 and carries(args[0]) and carries(args[1])
-        if (added := rule_of_function(name)) is not None:
-            return added, function, args
-        kind = next((kind for kind, names in _UNARY.items() if name in names), None)
-        if kind is not None and not any(map(carries, args[1:])):
-            return kind, ops.normalised if kind == "norm" else function, args
-        if name == "addmm" and not carries(args[0]) and not carries(args[2]) and not kwargs:
-            return "linear", F.linear, (args[1], args[2].mT, args[0])
-        if name == "linear" and not carries(args[1]):
-            return "linear", F.linear, args
-        if name == "conv2d" and args[0] in self.entries.pixels:
-            return "pixels", function, args
-        if name in ops.MATRIX_PRODUCTS and both:
-            return self._at_attention("matmul", "attention", args), torch.matmul, args
-        if name in ops.MATRIX_PRODUCTS and carries(args[0]) and min(args[0].ndim, args[1].ndim) > 1:
-            times = F.linear if args[1].ndim == 2 else _times_transposed
-            return "linear", times, (args[0], args[1].mT)
-        if name == "einsum" and len(args) == 3 and carries(args[1]) and carries(args[2]):
-            return self._at_attention("bilinear", "attention einsum", args[1:]), function, args
-        if name in ops.MEANS:
-            return "mean", ops.MEANS[name], args
-        if name in ops.ADDITIONS and not kwargs:
-            first, second = args if carries(args[0]) else (args[1], args[0])
-            if both:
-                return "add", torch.add, (first, second)
-            # What is added to a pixel itself, as in a normalisation, changes its scale and not its share.
-            return "identity" if first in self.entries.pixels else "shift", torch.add, (first, second)
-        if name in ops.PRODUCTS:
-            first, second = args if carries(args[0]) else (args[1], args[0])
-            if both:
-                return self._product(first, second)
-            return "identity" if first in self.entries.pixels else "scale", torch.mul, (first, second)
-        if name in ops.QUOTIENTS and not carries(args[1]):
-            return "identity" if args[0] in self.entries.pixels else "scale", torch.div, args
-        if name in ops.QUOTIENTS and both and self._is_scale(args[1], args[0]):
-            return "by its own norm", torch.div, args
-        return None, function, args
-
-    def _at_attention(self, kind: str, at_attention: str, factors: Sequence) -> str:
-        """The kind of a product of two tensors, one of which may be an attention."""
-        first, second = (self.found.is_attention(t) for t in factors[:2])
-        return at_attention if first else f"{at_attention}, swapped" if second else kind
-
-    def _is_scale(self, t: Tensor, x: Tensor) -> bool:
-        """Whether ``t`` is one 1/σ, or σ, for several elements of ``x``."""
-        reduced = t.numel() < x.numel() or any(
-            n > 1 and s == 0 for n, s in zip(t.shape, t.stride(), strict=True)
-        )
-        return t in self._statistics and x not in self._statistics and reduced
-
-    def _product(self, u: Tensor, v: Tensor):
-        """The kind of an element-wise product: by an activation or by 1/σ, which come first, or of equals."""
-        for x, scale in ((u, v), (v, u)):
-            if self._is_scale(scale, x):
-                return "by its own norm", torch.mul, (x, scale)
-        active = [t in self._active for t in (u, v)]
-        if active[0] != active[1]:
-            return "gate", torch.mul, (u, v) if active[0] else (v, u)
-        return "product", torch.mul, (u, v)
+    # --- operations without a rule
 
     def _without_rule(self, name: str, function, args: tuple, kwargs: dict):
         """Run an operation whose gradient may pass but whose relevance must not."""
@@ -724,7 +427,7 @@ class Recorder(TorchFunctionMode):
             self.program.same(t, barred)
             return barred
 
-        return _map(guard, result)
+        return mapped(guard, result)
 
     def _moved_or_made(self, name: str, function: Callable, args: tuple, kwargs: dict):
         """Run a call as it is, if torch lets a model write into the views that it returns."""
@@ -746,41 +449,6 @@ class Recorder(TorchFunctionMode):
         for buffer in self._buffers:
             if buffer.grad_fn is not None:
                 buffer.detach_()
-
-
-class MultipleViews(Exception):
-    """A model writes into one of several views that one call returned."""
-
-
-def _tensors(args, kwargs: dict):
-    for value in (*args, *kwargs.values()):
-        if isinstance(value, Tensor):
-            yield value
-        elif isinstance(value, (list, tuple)):
-            yield from (v for v in value if isinstance(v, Tensor))
-
-
-def _map(function: Callable, result):
-    """``function`` of what a torch call returned, or of each part if it returned several."""
-    # Results with named fields, e.g. those of max and topk, are tuples of their own, built from a sequence.
-    return (
-        type(result)(list(map(function, result))) if isinstance(result, (tuple, list)) else function(result)
-    )
-
-
-def _constant(value):
-    """What is no function of the input, even if it is a parameter that is being trained."""
-    if isinstance(value, (tuple, list)) and type(value) in (tuple, list):
-        return type(value)(map(_constant, value))
-    return value.detach() if isinstance(value, Tensor) and value.requires_grad else value
-
-
-def _is_floating(value) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point()
-
-
-def _times_transposed(x: Tensor, weight: Tensor) -> Tensor:
-    return x @ weight.mT
 
 
 def _no_dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:

@@ -14,8 +14,9 @@ from methods.relevance.blocks import Activation, Block, Constant, Graph, Linear,
 from methods.relevance.functions import LedgerEntry, of_g
 from methods.relevance.modules import RefusedError, check, failed, watched
 from methods.relevance.program import Trace
-from methods.relevance.recorder import Inputs, MultipleViews, Recorder
+from methods.relevance.recorder import Inputs, Recorder
 from methods.relevance.rules import RuleSet
+from methods.relevance.writes import MultipleViews
 
 Forward = Callable[[Inputs], Tensor]
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from torch.utils.data import DataLoader
 
+from bench.config import build, configuration
 from bench.data import Movies
 from bench.data.movies import align
 from bench.errors import BenchError
@@ -93,6 +94,22 @@ EXPECTED = {
     name: (tuple(words_in(text)), int(name.startswith("pos")), tuple(RATIONALES[name]))
     for name, text in DOCUMENTS.items()
 }
+
+
+def test_the_archive_serves_where_the_folder_was_looked_for(folder, tmp_path):
+    """Suites name the folder; who downloads ERASER has the archive."""
+    with tarfile.open(tmp_path / "root.tar.gz", "w:gz") as tar:
+        tar.add(folder, arcname="movies")
+    (tmp_path / "data").mkdir()
+    shutil.move(tmp_path / "root.tar.gz", tmp_path / "data" / "movies.tar.gz")
+    there, packed = Movies(folder), Movies(tmp_path / "data" / "movies")
+    assert packed.ids == there.ids
+    assert packed[0].words == there[0].words
+    for suite in ("paper", "small_real"):
+        section = configuration([f"suite={suite}", "task=token_f1", f"paths.data={tmp_path / 'data'}"])[
+            "dataset"
+        ]
+        assert build("dataset", section).ids == there.ids
 
 
 def test_words_labels_and_rationales(folder):

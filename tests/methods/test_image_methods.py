@@ -12,6 +12,7 @@ from methods import (
     ALTI,
     GAE,
     IIA,
+    LRP,
     PALRP,
     RISE,
     AttCAT,
@@ -27,7 +28,11 @@ from methods import (
     IntegratedGradients,
     LeGrad,
     LibraGrad,
+    PartialLRP,
+    RandomMap,
+    RawAttention,
     RefusedError,
+    Rollout,
     SmoothGrad,
     Tape,
     TokenCAM,
@@ -178,6 +183,11 @@ class Counted:
         TransformerAttribution(start_layer=0),
         TransformerAttribution(start_layer=1, use_gradient=False),
         GradCAM(),
+        LRP(),
+        PartialLRP(),
+        Rollout(),
+        RawAttention(),
+        RandomMap(),
         GAE(start_layer=-1),
         AttCAT(start_layer=1),
         GAE(last_block_only=True),
@@ -338,6 +348,12 @@ def test_another_seed_is_another_draw(method, vit):
     maps = [replace(method, seed=seed)(vit, IMAGES[:1]) for seed in (0, 0, 1)]
     assert torch.equal(maps[0], maps[1])
     assert not torch.allclose(maps[0], maps[2])
+
+
+def test_vit_cx_is_0_where_every_mask_is(vit):
+    maps = ViTCX(distance=2.0)(vit, IMAGES)  # one mask, which is 0 somewhere
+    assert maps.isfinite().all()
+    assert (maps.flatten(1) == 0).sum(dim=1).ge(1).all()
 
 
 def test_rise_by_a_loop_over_its_masks(vit):

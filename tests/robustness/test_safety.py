@@ -245,7 +245,7 @@ def test_an_archive_reads_and_writes_nothing_outside(archive, tmp_path, kind, ta
 
 
 def draw(config):
-    from bench.figures.__main__ import write
+    from bench.figures.program import write
 
     write(config)
 

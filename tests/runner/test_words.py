@@ -62,7 +62,7 @@ def test_the_players_are_the_words_of_the_data_set(configure, root):
 
 @pytest.mark.parametrize("method", ["leave_one_out", "occlusion", "kernel_shap", "lime", "partition_shap"])
 def test_each_runs_on_texts_whatever_the_batch(configure, method):
-    fewer = ["method.most_players=4", "save_every=0", "sanity=true"]
+    fewer = ["method.most_players=4", "save_every=0"]
     if method in ("kernel_shap", "lime"):
         fewer.append("method.samples=12")
     run(together := configure(f"method={method}", "batch_size=3", *fewer))

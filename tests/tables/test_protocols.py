@@ -15,6 +15,7 @@ pytestmark = pytest.mark.numerical
 ABLATIONS = [name for name in Catalogue().names("method") if Catalogue().method(name).kind == ABLATION]
 
 
+NEGATIVE, POSITIVE = "Negative test, least relevant first ↑", "Positive test, most relevant first ↓"
 PARTS = ["without_gradient", "last_block_only", "second_block_only"]
 
 
@@ -56,7 +57,8 @@ def test_a_changed_setting_changes_the_label_and_the_file(keep, rows, change, la
 
 def test_published_numbers_stand_beside_their_own_protocol_only(keep):
     made = table(keep("rollout", segmentation(), "protocol=clean"))
-    assert not [column for column in [*made.shown, *made.data] if "published" in column]
+    assert not made.published
+    assert not [column for column in made.data if "published" in column]
     assert "protocol *paper*" in made.markdown()
 
 
@@ -71,7 +73,7 @@ def test_the_clean_protocol_counts_both_kinds_of_hits(keep):
     ):
         curve = (predictions == expected[:, None]).mean(axis=0)
         assert values[metric] == pytest.approx(100 * np.trapezoid(curve, np.arange(10) / 10))
-    assert "Negative AUC (own prediction) ↑" in made.shown.columns
+    assert "Negative test, least relevant first (own prediction) ↑" in made.shown.columns
     assert set(table(keep("rollout", rows)).data["metric"]) == {"negative_auc", "positive_auc"}
 
 
@@ -84,7 +86,7 @@ def test_only_what_is_classified_correctly_may_be_scored(keep):
     curve = np.stack(rows["negative_predictions"])[:30].mean(axis=0)
     value = made.data.set_index("metric").loc["negative_auc", "value"]
     assert value == pytest.approx(100 * np.trapezoid(curve, np.arange(10) / 10))
-    assert "; 30 samples, accuracy of the model 75.0 %" in made.caption
+    assert "; 40 samples, of which 30 are scored, accuracy of the model 75.0 %" in made.caption
     keep("rollout", rows.assign(predicted=0))
     with pytest.raises(BenchError, match=r"no sample is scored.*only_correct=false"):
         table(config)
@@ -102,7 +104,7 @@ def test_floor_and_ceiling_stand_below_and_compete_with_nobody(keep):
     p_values = made.data[made.data["metric"] == "map"].set_index("method")["p_value"]
     assert np.isnan(p_values["oracle"])
     assert p_values["random"] < 0.05
-    assert "*random* is a seeded random map, the floor and *oracle*" in made.markdown()
+    assert "The random map, drawn with a seed, is the floor. The annotation itself" in made.markdown()
 
 
 def test_a_method_may_be_worse_than_random_and_random_is_still_not_best(keep):
@@ -128,11 +130,11 @@ def test_the_ablation_is_a_table_of_two_tasks(keep, tmp_path):
         "oracle",
     ]
     assert list(made.shown.columns) == [
-        *("Negative AUC ↑ predicted", "Negative AUC ↑ target"),
-        *("Positive AUC ↓ predicted", "Positive AUC ↓ target"),
+        *(f"{NEGATIVE} (predicted class)", f"{NEGATIVE} (annotated class)"),
+        *(f"{POSITIVE} (predicted class)", f"{POSITIVE} (annotated class)"),
         *("Pixel accuracy ↑", "mAP ↑", "mIoU ↑"),
     ]
-    assert made.shown.loc["oracle", "Negative AUC ↑ predicted"] == "–"
+    assert made.shown.loc["oracle", f"{NEGATIVE} (predicted class)"] == "–"
     assert "Perturbation AUC: " in made.caption
     assert "Segmentation: " in made.caption
     assert made.name == "ablation"
@@ -145,10 +147,10 @@ def test_the_ablation_leaves_out_a_class_for_which_nothing_was_ablated(keep):
     for method in ("transformer_attribution", *ABLATIONS):
         image = keep(method, perturbation(), "explained=predicted")
     keep("transformer_attribution", perturbation(), "explained=target")
-    assert list(ablation([image]).shown.columns) == ["Negative AUC ↑", "Positive AUC ↓"]
-    assert "explained: predicted class;" in ablation([image]).caption
-    assert "explained: predicted and target class;" in table(image).caption
-    assert "Negative AUC ↑ target" in table(image).shown.columns
+    assert list(ablation([image]).shown.columns) == [NEGATIVE, POSITIVE]
+    assert "explained: the predicted class;" in ablation([image]).caption
+    assert "explained: the predicted and the annotated class;" in table(image).caption
+    assert f"{NEGATIVE} (annotated class)" in table(image).shown.columns
 
 
 def test_settings_of_the_method_are_in_every_row(keep):

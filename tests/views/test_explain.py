@@ -284,6 +284,55 @@ def test_json_tells_classes_and_files(photo, capsys):
     assert record["output"] == str(photo.with_name("photo_explanation.png"))
 
 
+def test_json_has_the_relevance_on_the_grid_of_the_method(photo, capsys):
+    assert main([str(photo), "--method", "rollout,lrp", "--json"]) == 0
+    (record,) = json.loads(capsys.readouterr().out)
+    shapes = {name: np.shape(relevance) for name, relevance in record["relevance"].items()}
+    assert shapes == {"rollout": (14, 14), "lrp": (224, 224)}
+    explained = ImageExplainer(methods=["rollout"])(photo)
+    assert record["relevance"]["rollout"] == pytest.approx(explained.relevance["rollout"], rel=1e-5)
+    assert np.min(record["relevance"]["lrp"]) < 0  # with its sign, and not scaled to 1
+    assert np.max(record["relevance"]["rollout"]) < 1
+
+
+def test_json_has_the_relevance_of_each_word(here, capsys):
+    assert main(["--text", "a good film", "--method", "rollout", "--json"]) == 0
+    (record,) = json.loads(capsys.readouterr().out)
+    assert record["seen"] == ["a", "good", "film"]
+    assert len(record["relevance"]["rollout"]) == 3
+    assert "some hundred words" in record["note"]
+
+
+def test_what_the_default_model_knows_is_said(photo, capsys):
+    assert main([str(photo), "--method", "rollout"]) == 0
+    out, err = capsys.readouterr()
+    assert "model: 6-block ViT trained on drawn digits, 10 classes" in out
+    assert "note: this model knows drawn digits, zero to nine alone" in err
+    assert "--model vit_base_patch16_224" in err
+
+
+def test_pictures_of_two_models_do_not_replace_each_other_and_of_two_methods_are_said_to(photo, root, capsys):
+    other = [
+        "--model",
+        "vit_tiny_patch16_224",
+        "--checkpoint",
+        str(root / "tiny.safetensors"),
+        "--set",
+        OPTIONS,
+    ]
+    assert main([str(photo), "--method", "rollout"]) == 0
+    assert main([str(photo), "--method", "rollout", *other, "--set", "protocol.images.size=32"]) == 0
+    assert "replaced" not in capsys.readouterr().err
+    pictures = sorted(file.name for file in photo.parent.glob("*_explanation*"))
+    assert pictures == ["photo_explanation.png", "photo_explanation_vit_tiny_patch16_224_tiny.png"]
+    assert main([str(photo), "--method", "rollout"]) == 0
+    assert "replaced" not in capsys.readouterr().err  # the same explanation again
+    assert main([str(photo), "--method", "raw_attention"]) == 0
+    assert "photo_explanation.png: replaced another explanation" in capsys.readouterr().err
+    assert main([str(photo.parent), "--method", "rollout"]) == 0  # none of these is explained in turn
+    assert len(list(photo.parent.glob("*_explanation*"))) == 2
+
+
 def test_a_folder_is_explained_image_by_image_and_not_twice(photo, capsys):
     folder = photo.parent
     Image.open(photo).convert("RGB").save(folder / "second.JPEG")

@@ -1,9 +1,4 @@
-"""How far a suite is: ``python -m bench.status suite=small_real [protocol=clean task=segmentation --json]``.
-
-Lists the cells of the suite's published tables and its ablation, and all others that are there: whether each
-is done, running, failed, stopped or missing, how fast it goes and how long it will take. Takes the same
-overrides as ``python -m bench``; nothing is run, and neither data nor weights are looked at.
-"""
+"""How far the cells of a suite are: what is known of each, and the program ``python -m bench.status``."""
 
 import json
 import statistics
@@ -16,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from bench.catalogue import Catalogue
-from bench.cli import command_line, show, tell
+from bench.cli import show, tell
 from bench.config import config_dirs, configuration, swept
 from bench.errors import BenchError
 from bench.store.blocks import Work, unfinished
@@ -101,9 +96,11 @@ def _of_task(task: Task, config: Mapping[str, Any], others: Sequence[str]) -> di
         lines |= {cell.id.stem: _not_kept_yet(cell, state) for cell, state in other}
         there += [result.record for result in finished] + [work.plan for work in begun]
         there += [cell.described() for cell, _ in other]
-    sections = [(section, m) for section, m in task.measurements() if m.needs_maps]
+    # One that is measured twice, under other settings, has two names.
+    named = zip(task.measured_names(), task.measurements(), strict=True)
+    sections = [(name, section, m) for name, (section, m) in named if m.needs_maps]
     for cell in _expected(task, others):
-        for section, measurement in sections:
+        for label, section, measurement in sections:
             sought = {**wanted(cell, section), "method": recipe(component(cell["method"]))}
             if not any(_is(record, sought, cell) for record in there):
                 names = (
@@ -112,7 +109,7 @@ def _of_task(task: Task, config: Mapping[str, Any], others: Sequence[str]) -> di
                     cell["method"]["name"],
                     cell["explained"],
                 )
-                lines[f"{measurement.name} {names}"] = _line(
+                lines[f"{label} {names}"] = _line(
                     {"kind": measurement.name, "names": names, "config": cell}, "missing"
                 )
     return lines
@@ -234,7 +231,3 @@ def main(arguments: Sequence[str]) -> None:
     total = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     unknown = f", and {len(lines) - len(known)} cells of unknown cost" if len(known) < len(lines) else ""
     tell(f"\n{total}; left: {timedelta(seconds=round(sum(known)))} of one process{unknown}")
-
-
-if __name__ == "__main__":
-    command_line(main)

@@ -1,0 +1,1 @@
+"""How far a suite is: what is done, running, failed and missing."""

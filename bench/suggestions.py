@@ -1,0 +1,63 @@
+"""What a command line may have meant by a choice or a setting that there is not."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from bench.catalogue import Catalogue
+from bench.errors import BenchError
+
+GROUPS = ("task", "method", "metric", "dataset", "model", "suite", "protocol", "experiment", "measurement")
+NOTHING = ("null", "none")
+
+
+class UnknownSettingError(BenchError):
+    """A command line sets what a configuration has not."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The names that are alike, as a question, and else all of them: the end of a message."""
+    known = list(known)
+    alike = get_close_matches(word, known, n=3, cutoff=0.6)
+    return f"did you mean {' or '.join(alike)}?" if alike else f"expected one of {', '.join(sorted(known))}"
+
+
+def choices(facts: Catalogue, group: str) -> list[str]:
+    """The names of the files of a group, those in folders as ``small_real/image``."""
+    files = [(file, folder / group) for folder in facts.folders for file in (folder / group).rglob("*.yaml")]
+    return list(dict.fromkeys(str(Path(file).relative_to(base).with_suffix("")) for file, base in files))
+
+
+def check_choices(overrides: Sequence[str], facts: Catalogue) -> None:
+    """Look at the choices of methods, tasks, suites and the like; one of a sweep may list several.
+
+    Raises:
+        BenchError: for the first that there is not, with those that are alike.
+    """
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        group = key.lstrip("+").partition("@")[0].strip("/")
+        if not equals or group not in GROUPS or not re.fullmatch(r"[\w/., -]+", value):
+            continue  # what is quoted or computed is left to hydra
+        known = choices(facts, group)
+        for name in (name.strip() for name in value.split(",")):
+            if name not in (*known, *NOTHING):
+                raise BenchError(f"{group}={name}: there is no such {group}; {did_you_mean(name, known)}")
+
+
+def unknown_setting(key: str, settings: Mapping[str, Any]) -> str:
+    """What to say of a setting that a configuration has not.
+
+    Args:
+        key: dotted.
+        settings: all that there are, under dotted names.
+    """
+    sections = {name.rpartition(".")[0] for name in settings} - {""}
+    section, _, last = key.rpartition(".")
+    own = {name.removeprefix(f"{section}."): name for name in settings if name.startswith(f"{section}.")}
+    alike = [own[name] for name in get_close_matches(last, own, n=3)] if section else []
+    alike = alike or get_close_matches(key, [*settings, *sections], n=3)
+    meant = f"did you mean {' or '.join(alike)}? " if alike else ""
+    return f"{key}: there is no such setting; {meant}+{key}=… adds one, for a method or model of your own that takes it"

@@ -1,0 +1,95 @@
+"""Under which conditions a table or a figure is made, and what its files are called by that."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench.config import configuration, fingerprint, quoted
+from bench.errors import BenchError
+from bench.tables.select import Selection, wanted
+
+# How overrides begin that choose no model, data or setting beyond what suite, task and protocol choose.
+NO_CONDITION = ("suite=", "task=", "protocol=", "method", "+method", "explained=", "paths.results=")
+OTHER_CONDITIONS = (
+    "Not the suite's own choice of model, data or settings: the caption says what was measured."
+)
+CHECKPOINT = frozenset({"checkpoint"})
+
+
+def file_name(name: str, selections: Sequence[Selection]) -> str:
+    """The name of the files of a table or a figure.
+
+    Under other conditions than the suite's and the protocol's own it ends with their fingerprint, and with
+    ``--partial`` where not all cells are finished, so that such files never replace those of the suite.
+    """
+    if not all(is_standard(selection) for selection in selections):
+        name += f"--{fingerprint([_conditions(selection) for selection in selections])}"
+    return f"{name}--partial" if any(selection.is_partial for selection in selections) else name
+
+
+def title_read(selection: Selection, section: str) -> str:
+    """The title of the data set or the model that the cells were computed of.
+
+    Args:
+        section: ``dataset`` or ``model``.
+    """
+    read = [result.record["config"][section] for result in selection.results]
+    # All are of one content, so a single cell of what the file in conf names is enough to call it that.
+    named = next((choice for choice in read if not choice.get("retitled")), None)
+    if named is None:
+        return read[0]["title"]
+    own = selection.config[section]
+    return named["title"] if own.get("retitled") else own["title"]
+
+
+def samples_of(selection: Selection) -> str:
+    """How many samples the cells are of, in words, and how they were chosen from the data set."""
+    count = len(selection.results[0].ids())
+    drawn = f" drawn with seed {selection.config['seed']}" if selection.config["limit"] is not None else ""
+    return f"{count:,} sample{'s' if count != 1 else ''}{drawn}"
+
+
+def _is_as_named(selection: Selection, section: str, free: frozenset[str]) -> bool:
+    """Whether what was read is what its file in conf names, with some settings free."""
+    read = (result.record["config"][section] for result in selection.results)
+    return any(free.issuperset(choice.get("retitled", ())) for choice in read)
+
+
+def standard_configuration(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What suite, task and protocol choose by themselves, with the same folders."""
+    where = [f"paths.{key}={quoted(config['paths'][key])}" for key in ("data", "embedded")]
+    dirs = [f"--config-dir={folder}" for folder in config["config_dirs"]]
+    choice = [f"{key}={config[key]['name']}" for key in ("suite", "task", "protocol")]
+    return configuration([*dirs, *choice, *where])
+
+
+def is_standard(selection: Selection) -> bool:
+    """Whether data set, model, metrics and settings are those that the suite and the protocol themselves choose."""
+    config = selection.config
+    # A checkpoint may be the hub's own weights in a file.
+    if not (_is_as_named(selection, "dataset", frozenset()) and _is_as_named(selection, "model", CHECKPOINT)):
+        return False
+    if all(override.startswith(NO_CONDITION) for override in config["overrides"]):
+        return True  # without composing the configuration once more
+    try:
+        own = standard_configuration(config)
+    except BenchError:  # a task of the user's own may not have a data set in the suite
+        return False
+    same = [own["task"][key] == config["task"][key] for key in ("metrics", "inputs")]
+    conditions = [
+        wanted(c, {"_target_": ""}) | {"names": [c["dataset"]["name"], c["model"]["name"]]}
+        for c in (own, config)
+    ]
+    return all(same) and conditions[0] == conditions[1]
+
+
+def _conditions(selection: Selection) -> dict[str, Any]:
+    """What the name tells apart: everything that is chosen but the method, by settings and names, and what is read."""
+    config = selection.config
+    kept = {key: config[key] for key in ("limit", "seed")}
+    kept["task"] = {key: config["task"][key] for key in ("name", "inputs", "metrics")}
+    left_out = ("path", "checkpoint", "title", "retitled")
+    for key in ("dataset", "model"):
+        kept[key] = {k: v for k, v in config[key].items() if k not in left_out}
+        if not _is_as_named(selection, key, CHECKPOINT):
+            kept[key]["read"] = title_read(selection, key)
+    return kept

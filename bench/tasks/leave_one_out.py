@@ -1,0 +1,100 @@
+"""What leaving one unit out does, once for all methods, and how the scores of a method agree with it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+from bench.models import Model
+from bench.tasks.base import Explanations, Variant, expect_modality
+from bench.tasks.units import Removal
+from metrics import leave_one_out
+
+
+@dataclass(frozen=True)
+class LeaveOneOutDrops:
+    """p(x) − p(x without one unit) for each unit: a pass for each, shared by all methods.
+
+    Column: ``drops``, one number per unit.
+
+    Args:
+        unit, fill, blur_sigma, word_score: what is removed, and what takes its place
+            (:class:`bench.tasks.units.Removal`).
+    """
+
+    name: ClassVar[str] = "leave_one_out"
+    version: ClassVar[int] = 1
+    needs_maps: ClassVar[bool] = False
+    class_specific: ClassVar[bool] = True
+    variants: ClassVar[Sequence[Variant]] = ()
+
+    unit: str
+    fill: str
+    blur_sigma: float | None = None
+
+    def __post_init__(self):
+        _ = self._removal  # finds mistakes in its settings
+
+    @cached_property
+    def _removal(self) -> Removal:
+        return Removal(self.unit, self.fill, self.blur_sigma)
+
+    @property
+    def modality(self) -> str:
+        """Of the samples."""
+        return self._removal.modality
+
+    def check(self, model: Model, sample: Any) -> None:
+        """Raises BenchError for another modality, or a model that cannot do without what is removed."""
+        expect_modality(self.modality, model, sample)
+        self._removal.check(model)
+
+    def measure(self, explanations: Explanations) -> dict[str, Sequence]:
+        """The drops of each sample."""
+        sizes = self._removal.sizes(explanations)
+        found = leave_one_out(
+            self._removal.masked(explanations), sizes, int(sizes.max()), explanations.target, rows=len(sizes)
+        )
+        return {"drops": [row[:size].cpu().numpy() for row, size in zip(found, sizes.tolist(), strict=True)]}
+
+
+@dataclass(frozen=True)
+class UnitScores:
+    """The relevance of each unit of a sample. Column: ``unit_scores``, with their sign.
+
+    Args:
+        unit: ``patch``, ``token`` or ``word`` (:class:`bench.tasks.units.Removal`).
+        word_score: how a word's score comes from its pieces: ``max`` or ``mean``.
+    """
+
+    name: ClassVar[str] = "unit_scores"
+    version: ClassVar[int] = 1
+    needs_maps: ClassVar[bool] = True
+    class_specific: ClassVar[bool] = False
+    variants: ClassVar[Sequence[Variant]] = ()
+
+    unit: str
+    word_score: str = "max"
+
+    def __post_init__(self):
+        _ = self._removal
+
+    @cached_property
+    def _removal(self) -> Removal:
+        fill = "mean" if self.unit in ("pixel", "patch") else "mask"  # nothing is removed here
+        return Removal(self.unit, fill, word_score=self.word_score)
+
+    @property
+    def modality(self) -> str:
+        """Of the samples."""
+        return self._removal.modality
+
+    def check(self, model: Model, sample: Any) -> None:
+        """Raises BenchError for another modality."""
+        expect_modality(self.modality, model, sample)
+
+    def measure(self, explanations: Explanations) -> dict[str, Sequence]:
+        """The scores of each sample."""
+        scores = self._removal.scores(explanations)
+        rows = zip(scores.values.float().cpu().numpy(), scores.sizes.tolist(), strict=True)
+        return {"unit_scores": [row[:size] for row, size in rows]}

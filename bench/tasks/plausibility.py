@@ -1,0 +1,85 @@
+"""Plausibility of texts: soft scores and spans of words against an annotated rationale."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import metrics
+from bench.errors import BenchError
+from bench.models import Model
+from bench.tasks.base import Explanations, Variant, expect_modality, is_number, is_rising
+from bench.tasks.rationale import word_scores
+
+
+@dataclass(frozen=True)
+class Plausibility:
+    """Compare the scores of the words that the model saw, with their sign, with the words annotated among
+    these.
+
+    DeYoung et al., ERASER, ACL 2020, as its scorer has it. Columns: ``auprc``, ``average_precision`` and
+    ``roc_auc`` of the words, None where they are undefined; at each k ``span_hits`` and ``span_predicted``,
+    the spans that the k most relevant words make and those of them that match, and ``span_annotated``.
+
+    Args:
+        k: numbers of words.
+        threshold: of the intersection over union of two spans that match.
+        word_score: how a word's score comes from its pieces, ``max`` or ``mean``, where the method does not say.
+
+    Raises:
+        BenchError: for settings out of range.
+    """
+
+    name: ClassVar[str] = "plausibility"
+    version: ClassVar[int] = 1
+    modality: ClassVar[str] = "text"
+    needs_maps: ClassVar[bool] = True
+    class_specific: ClassVar[bool] = False
+    variants: ClassVar[Sequence[Variant]] = ()
+
+    k: Sequence[int]
+    threshold: float = 0.5
+    word_score: str = "max"
+
+    def __post_init__(self):
+        if not is_rising(self.k) or not self.k or any(not isinstance(k, int) or k < 1 for k in self.k):
+            raise BenchError(
+                f"protocol.token_f1.k={self.k}: expected a list of rising numbers of words, 1 or more"
+            )
+        if not is_number(self.threshold) or not 0 < self.threshold <= 1:
+            raise BenchError(f"protocol.plausibility.threshold={self.threshold}: expected a number in (0, 1]")
+        if self.word_score not in ("max", "mean"):
+            raise BenchError(f"protocol.faithfulness.word_score={self.word_score!r}: expected max or mean")
+
+    def check(self, model: Model, sample: Any) -> None:
+        """Raises BenchError for an image model or images."""
+        expect_modality("text", model, sample)
+
+    def measure(self, explanations: Explanations) -> dict[str, Sequence]:
+        """The numbers of each document."""
+        batch = explanations.batch
+        maps = explanations.maps
+        scores, visible = word_scores(maps.values.double(), batch.words, maps.word_score or self.word_score)
+        tops = metrics.top_k(scores, self.k, valid=visible).cpu().numpy()
+        columns: dict[str, list] = {}
+        for own, top, seen, rationale in zip(
+            scores, tops, visible.sum(dim=1).tolist(), batch.rationales, strict=True
+        ):
+            row = self._row(own[:seen].cpu().numpy(), top[:, :seen], rationale[:seen].cpu().numpy())
+            for name, value in row.items():
+                columns.setdefault(name, []).append(value)
+        return columns
+
+    def _row(self, scores: Any, tops: Any, truth: Any) -> dict[str, Any]:
+        """The numbers of one document, of arrays over the words that are seen."""
+        soft = {
+            "auprc": metrics.auprc(scores, truth),
+            "average_precision": metrics.average_precision_of_words(scores, truth),
+            "roc_auc": metrics.roc_auc_of_words(scores, truth),
+        }
+        spans = metrics.spans_of(truth)
+        counts = [metrics.matching_spans(metrics.spans_of(top), spans, self.threshold) for top in tops]
+        return {name: None if value != value else value for name, value in soft.items()} | {
+            "span_hits": [int(count.hits) for count in counts],
+            "span_predicted": [int(count.predicted) for count in counts],
+            "span_annotated": len(spans),
+        }

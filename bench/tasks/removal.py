@@ -1,0 +1,128 @@
+"""One run of removing units in the order of their relevance, which many metrics read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import torch
+
+from bench.errors import BenchError
+from bench.models import Model
+from bench.tasks.base import Explanations, Variant, expect_modality, is_rising
+from bench.tasks.units import Removal
+from metrics import bin_counts, removal_curves, tied_share, unit_counts, unit_ranks
+
+
+@dataclass(frozen=True)
+class RemovalCurves:
+    """What the model says while the most, or the least, relevant units are removed first.
+
+    Columns: at each step ``positive_…`` (most relevant first) and ``negative_…`` with ``probability``,
+    ``logit`` (of the explained class) and ``predictions``; ``log_probability`` of the whole sample; at each
+    bin ``without_top_log_probability`` and ``only_top_probability``, the latter with all but the most
+    relevant units removed; ``units`` and ``tied``, the share of units that are as relevant as another.
+
+    Args:
+        steps: the fractions removed, from 0 to 1.
+        bins: the fractions of ERASER's metrics, each of at least one unit.
+        unit, fill, blur_sigma, word_score: what is removed, and what takes its place
+            (:class:`bench.tasks.units.Removal`).
+        rounding: of the units in a bin, ``floor`` or ``ceil``.
+        order: ``signed`` ranks by relevance, ``magnitude`` by its absolute value.
+        ties: which of equally relevant units is the more relevant, the ``first`` or the ``last``.
+
+    Raises:
+        BenchError: for settings out of range.
+    """
+
+    name: ClassVar[str] = "removal_curves"
+    version: ClassVar[int] = 1
+    needs_maps: ClassVar[bool] = True
+    class_specific: ClassVar[bool] = True
+    variants: ClassVar[Sequence[Variant]] = ()
+
+    steps: Sequence[float]
+    bins: Sequence[float]
+    unit: str
+    fill: str
+    blur_sigma: float | None = None
+    word_score: str = "max"
+    rounding: str = "floor"
+    order: str = "signed"
+    ties: str = "first"
+
+    def __post_init__(self):
+        key = "protocol.faithfulness"
+        if not is_rising(self.steps) or len(self.steps) < 2 or self.steps[0] != 0 or self.steps[-1] > 1:
+            raise BenchError(
+                f"{key}.steps={self.steps}: expected fractions that start at 0 and rise to at most 1"
+            )
+        if not is_rising(self.bins) or not all(0 < b < 1 for b in self.bins):
+            raise BenchError(
+                f"{key}.bins={self.bins}: expected rising fractions above 0 and below 1, or none"
+            )
+        for name, known in (
+            ("rounding", ("floor", "ceil")),
+            ("order", ("signed", "magnitude")),
+            ("ties", ("first", "last")),
+        ):
+            if getattr(self, name) not in known:
+                raise BenchError(f"{key}: {name}={getattr(self, name)!r}: expected {' or '.join(known)}")
+        if self.fill == "inpaint" and self.steps[-1] > 0.95:
+            raise BenchError(
+                f"{key}.steps={self.steps}: fill=inpaint leaves nothing to impute from at 1; end at 0.9"
+            )
+        _ = self._removal  # finds mistakes in its settings
+
+    @cached_property
+    def _removal(self) -> Removal:
+        return Removal(self.unit, self.fill, self.blur_sigma, self.word_score)
+
+    @property
+    def modality(self) -> str:
+        """Of the samples."""
+        return self._removal.modality
+
+    def check(self, model: Model, sample: Any) -> None:
+        """Raises BenchError for another modality, or a model that cannot do without what is removed."""
+        expect_modality(self.modality, model, sample)
+        self._removal.check(model)
+
+    def measure(self, explanations: Explanations) -> dict[str, Sequence]:
+        """The curves of each sample."""
+        scores = self._removal.scores(explanations)
+        values, valid, sizes = scores.values, scores.valid, scores.sizes.tolist()
+        if empty := [name for name, size in zip(explanations.batch.ids, sizes, strict=True) if not size]:
+            raise BenchError(f"{', '.join(empty)}: no {self.unit} of it is seen, so none can be removed")
+        values = values.abs() if self.order == "magnitude" else values
+        ranks = unit_ranks(values, valid, self.ties)
+        steps = torch.tensor([unit_counts(size, self.steps) for size in sizes])
+        bins = torch.tensor([bin_counts(size, self.bins, self.rounding) for size in sizes])
+        rest = torch.tensor(sizes)[:, None] - bins
+        most, least = removal_curves(
+            self._removal.masked(explanations),
+            ranks,
+            torch.cat([steps, bins], dim=1),
+            torch.cat([steps, rest], dim=1),
+            explanations.maps.target,
+            scores.sizes,
+            rows=len(sizes),
+        )
+        count = len(self.steps)
+        columns = {
+            f"{direction}_{name}": list(tensor[:, :count].cpu().numpy())
+            for direction, found in (("positive", most), ("negative", least))
+            for name, tensor in (
+                ("probability", found.probability.float()),
+                ("logit", found.logit.float()),
+                ("predictions", found.prediction),
+            )
+        }
+        return columns | {
+            "log_probability": most.log_probability[:, 0].tolist(),
+            "without_top_log_probability": list(most.log_probability[:, count:].cpu().numpy()),
+            "only_top_probability": list(least.probability[:, count:].float().cpu().numpy()),
+            "units": sizes,
+            "tied": tied_share(values, valid).tolist(),
+        }

@@ -1,0 +1,146 @@
+"""Does the relevance lie where the object is? Maps against masks, pixel by pixel, without the model.
+
+All take maps (batch, height, width) with their sign and bool masks of the same shape, and give one float64
+number per sample, NaN where it is undefined; a mask without a pixel leaves everything undefined. Higher is
+better for all of them. They say whether a map is plausible to people, which is another thing than faithful to
+the model: a model may rightly look beside the object.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from metrics.checks import require_finite, require_shape
+from metrics.ranking import rank
+
+NAN = float("nan")
+
+
+def box_mask(boxes: Sequence[Sequence[float]], size: tuple[int, int]) -> Tensor:
+    """The pixels in any of several boxes: bool (height, width) = ``size``.
+
+    Args:
+        boxes: each x0, y0, x1, y1 in pixels, to the right and down; a box covers every pixel that it touches:
+            ⌊x0⌋ to ⌈x1⌉, the latter excluded. What lies outside the image is cut off.
+
+    Raises:
+        ValueError: for a box whose ends are out of order or not finite.
+    """
+    mask = torch.zeros(size, dtype=torch.bool)
+    for box in boxes:
+        if len(box) != 4 or not all(map(math.isfinite, box)) or not (box[0] < box[2] and box[1] < box[3]):
+            raise ValueError(f"box {list(box)}: expected x0 < x1 and y0 < y1 in pixels")
+        left, top = (max(0, math.floor(edge)) for edge in box[:2])
+        right, bottom = (max(0, math.ceil(edge)) for edge in box[2:])
+        mask[top:bottom, left:right] = True
+    return mask
+
+
+def mask_share(masks: Tensor) -> Tensor:
+    """Share of the pixels that the masks (batch, height, width) cover: (batch,) in 0..1, what chance would hit."""
+    require_shape("masks", masks, None, None, None)
+    return masks.double().mean((1, 2))
+
+
+def pointing_game(maps: Tensor, masks: Tensor, tolerance: float = 0.0) -> Tensor:
+    """Whether the most relevant pixel is in the mask, 1 or 0: (batch,).
+
+    Zhang et al., "Top-down Neural Attention by Excitation Backprop", ECCV 2016 / IJCV 2018. Of equally
+    relevant pixels the first counts, as in :func:`metrics.rank`.
+
+    Args:
+        tolerance: a pixel that is at most so far from the mask, in pixels from centre to centre, is a hit as
+            well (15 in the paper).
+    """
+    maps, masks = _checked(maps, masks)
+    width = masks.shape[2]
+    best = maps.flatten(1).argmax(dim=1)  # not certain to be the first of several
+    first = (maps.flatten(1) == maps.flatten(1).gather(1, best[:, None])).int().argmax(dim=1)
+    down, across = first // width, first % width
+    rows = torch.arange(masks.shape[1], device=masks.device)[None, :, None] - down[:, None, None]
+    columns = torch.arange(width, device=masks.device)[None, None, :] - across[:, None, None]
+    squared = (rows**2 + columns**2).masked_fill(~masks, torch.iinfo(torch.int64).max)
+    hit = squared.flatten(1).amin(dim=1) <= tolerance**2
+    return _defined(hit.double(), masks)
+
+
+def mass_accuracy(maps: Tensor, masks: Tensor) -> Tensor:
+    """Share of the positive relevance that lies in the mask: (batch,) in 0..1.
+
+    Energy-based pointing game (Wang et al., Score-CAM, CVPRW 2020); relevance mass accuracy (Arras, Osman,
+    Samek, "CLEVR-XAI", Information Fusion 2022). Undefined, too, for a map without positive relevance.
+    """
+    maps, masks = _checked(maps, masks)
+    positive = maps.double().clamp(min=0)
+    total = positive.sum((1, 2))
+    inside = (positive * masks).sum((1, 2)) / total.where(total > 0, 1)
+    return _defined(inside.where(total > 0, NAN), masks)
+
+
+def mass_over_chance(maps: Tensor, masks: Tensor) -> Tensor:
+    """:func:`mass_accuracy` over the share of the mask: (batch,), 1 for an even map. Undefined for a full mask, too."""
+    share = mask_share(masks)
+    return (mass_accuracy(maps, masks) / share).where(share < 1, NAN)
+
+
+def rank_accuracy(maps: Tensor, masks: Tensor) -> Tensor:
+    """Share of the |mask| most relevant pixels that lie in the mask: (batch,) in 0..1.
+
+    Relevance rank accuracy, Arras, Osman, Samek 2022.
+    """
+    maps, masks = _checked(maps, masks)
+    size = masks.sum((1, 2))
+    top = rank(maps) < size[:, None, None]
+    return _defined((top & masks).sum((1, 2)).double() / size.clamp(min=1), masks)
+
+
+def top_k_intersection(maps: Tensor, masks: Tensor, k: int = 1000) -> Tensor:
+    """Share of the k most relevant pixels that lie in the mask: (batch,) in 0..1.
+
+    Theiner, Müller-Budack, Ewerth, "Interpretable Semantic Photo Geolocation", WACV 2022.
+
+    Raises ValueError for k below 1 or beyond the pixels of the image.
+    """
+    maps, masks = _checked(maps, masks)
+    if not 1 <= k <= masks[0].numel():
+        raise ValueError(f"k={k}: expected from 1 to the {masks[0].numel()} pixels of an image")
+    return _defined(((rank(maps) < k) & masks).sum((1, 2)).double() / k, masks)
+
+
+def roc_auc(maps: Tensor, masks: Tensor) -> Tensor:
+    """Chance that a pixel of the mask is more relevant than one beside it, ties counting half: (batch,) in
+    0..1.
+
+    The area under the ROC curve of the map as a score for the mask; ½ for a constant map. Undefined for a
+    full mask, too.
+    """
+    maps, masks = _checked(maps, masks)
+    values, order = maps.flatten(1).sort(dim=1)
+    inside = masks.flatten(1).gather(1, order)
+    pixels = values.shape[1]
+    place = torch.arange(1, pixels + 1, device=maps.device, dtype=torch.float64).expand_as(values)
+    differs = torch.ones_like(values, dtype=torch.bool)
+    differs[:, 1:] = values[:, 1:] != values[:, :-1]
+    # The mean rank of a run of equal values is that of its ends.
+    begins = place.where(differs, 0).cummax(dim=1).values
+    ends_here = torch.ones_like(differs)
+    ends_here[:, :-1] = differs[:, 1:]
+    ends = place.where(ends_here, pixels).flip(1).cummin(dim=1).values.flip(1)
+    within = inside.sum(dim=1).double()
+    ranks = ((begins + ends) / 2 * inside).sum(dim=1)
+    pairs = within * (pixels - within)
+    return ((ranks - within * (within + 1) / 2) / pairs.where(pairs > 0, 1)).where(pairs > 0, NAN)
+
+
+def _checked(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    require_shape("maps", maps, None, None, None)
+    require_shape("masks", masks, *maps.shape)
+    require_finite("maps", maps)
+    return maps, masks.bool()
+
+
+def _defined(values: Tensor, masks: Tensor) -> Tensor:
+    """The values, NaN where the mask is empty."""
+    return values.where(masks.flatten(1).any(dim=1), NAN)
