@@ -87,6 +87,7 @@ class PALRP:
         tape = Tape.record(forward, pixels_of(inputs, self), dtype=self.dtype)
         positions = None if self.position == "without" else position(tape)
         size, rules = tuple(tape.entry.shape[-2:]), self.rules
+        patches = tape.attentions[0].shape[-1] - self.prefix_tokens
 
         def explain(target: Tensor | None) -> Tensor:
             if positions is None:
@@ -94,14 +95,22 @@ class PALRP:
                 return relevance.sum(dim=1).clamp(min=0)
             pixels, sums = tape.relevance(target, [tape.entry, positions.output], rules)
             share = positions.value / (positions.output.detach() + 1e-6)
-            spread = self._spread((sums * share).sum(dim=-1), size)
+            spread = self._spread((sums * share).sum(dim=-1), size, patches)
             return (spread if self.position == "only" else pixels.sum(dim=1) + spread).clamp(min=0)
 
         return for_each_class(target, explain)
 
-    def _spread(self, of_tokens: Tensor, size: tuple[int, int]) -> Tensor:
-        """What patches have, evenly over their pixels: (batch, tokens) to (batch, height, width)."""
-        patches = of_tokens[:, self.prefix_tokens :]
-        rows, columns = grid_of(*size, patches.shape[1])
-        grid = patches.unflatten(1, (rows, columns)) / (size[0] // rows * (size[1] // columns))
+    @staticmethod
+    def _spread(of_tokens: Tensor, size: tuple[int, int], patches: int) -> Tensor:
+        """What patches have, evenly over their pixels: (batch, tokens) to (batch, height, width).
+
+        Args:
+            of_tokens: those that positions are added to, of which the patches are the last; in some models there
+                are no others, as registers come later.
+            patches: how many there are.
+        """
+        rows, columns = grid_of(*size, patches)
+        grid = of_tokens[:, -patches:].unflatten(1, (rows, columns)) / (
+            size[0] // rows * (size[1] // columns)
+        )
         return F.interpolate(grid[:, None], size=size, mode="nearest")[:, 0]

@@ -89,8 +89,9 @@ class ViTCX:
         for image, own, p, classes in zip(images, features, clean, each_class(target), strict=True):
             masks = self._masks(own, tuple(image.shape[-2:]))
             scores = (self._scores(forward, image, masks) + p)[:, classes]
-            total = masks.sum(dim=0)  # 0 where no mask leaves anything
-            shares = masks / total.where(total > 0, 1) / len(masks)
+            total = masks.sum(dim=0)  # 0, but for rounding, where no mask leaves anything
+            some = total > 100 * torch.finfo(total.dtype).eps
+            shares = torch.where(some, masks / total, 0) / len(masks)
             maps.append(torch.einsum("kc,khw->chw", scores.to(shares.dtype), shares))
         maps = torch.stack(maps)
         return maps[:, 0] if target.ndim == 1 else maps

@@ -208,7 +208,8 @@ class Graph:
         if self.kind(step) != kind:
             found = "nothing" if step is None else self.trace.steps[step].name
             raise RefusedError(
-                f"{what} cannot be found: expected an operation of the kind {kind} there, found {found}"
+                f"{what} cannot be found: expected an operation of the kind {kind} there, found {found}; "
+                "choose a method that reads attention alone, such as GAE or rollout"
             )
         return step
 

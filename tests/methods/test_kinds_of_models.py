@@ -9,6 +9,7 @@ from torch import nn
 from methods import (
     AGCAM,
     ALTI,
+    PALRP,
     BeyondIntuition,
     FullGradPlus,
     Gradient,
@@ -90,3 +91,15 @@ def test_beyond_intuition_reads_pooling_attention_alone_as_in_a_batch():
     together = method(model, images)
     assert together.shape == (3, 16)
     torch.testing.assert_close(together[1:2], method(model, images[1:2], model(images)[1:2].argmax(dim=1)))
+
+
+def test_positions_may_be_added_before_other_tokens_come():
+    """As in DINOv2 with registers: the relevance of positions is then that of patches alone."""
+    model = make_vit(depth=2, reg_tokens=2, no_embed_class=True).double()
+    maps = PALRP(prefix_tokens=3, position="only", dtype="float64")(model, IMAGES.double())
+    assert maps.shape == (3, 32, 32)
+    patches = maps.unfold(1, 8, 8).unfold(2, 8, 8).flatten(3)
+    assert (patches == patches[..., :1]).all()  # one value for all pixels of a patch
+    assert patches[..., 0].flatten(1).unique(dim=1).shape[1] > 1
+    with pytest.raises(RefusedError, match="do not tile"):
+        PALRP(prefix_tokens=1)(model, IMAGES.double())
