@@ -6,11 +6,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from bench.catalogue import Catalogue
 from bench.config import DESCRIPTION, build
-from methods import verify
+from methods import Patches, Words, verify
+from methods.players import ids_of, mask_of
 from methods.relevance import PROPOSED, Tape
 from tests.families.family import Example, Family
 
@@ -183,11 +185,26 @@ def difference(ours: Tensor, expected: Tensor) -> float:
 
 
 def _told(method: Callable, example: Example) -> Callable:
-    """The method, told how many tokens the model has before its patches, if it asks and that is known."""
+    """The method, told of the model's tokens what it asks for.
+
+    That is how many stand before the patches, if it is known; and for methods that remove players each token of a
+    text, or the four quarters of an image, which need not be the model's patches.
+    """
     tokens = getattr(example.module, "num_prefix_tokens", None)
     if _has(method, "prefix_tokens") and isinstance(tokens, int):
-        return replace(method, prefix_tokens=tokens)
-    return method
+        method = replace(method, prefix_tokens=tokens)
+    if not _has(method, "players"):
+        return method
+    if isinstance(example.inputs, Tensor) and example.inputs.is_floating_point():
+        return replace(method, players=Patches((2, 2)))
+    ids = ids_of(example.inputs)
+    mask = mask_of(example.inputs)
+    lengths = torch.full((len(ids),), ids.shape[1]) if mask is None else mask.sum(dim=1)
+    places = torch.arange(ids.shape[1])
+    inner = (places > 0) & (
+        places < lengths[:, None] - 1
+    )  # the first and the last stay, as special tokens do
+    return replace(method, players=Words(torch.where(inner, places, -1), mask_id=1))
 
 
 def _has(method: Callable, name: str) -> bool:
