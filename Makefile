@@ -26,7 +26,8 @@ setup: .venv/installed ## make .venv and install the project into it
 
 .venv/installed: pyproject.toml setup.py $(CONSTRAINTS)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet $(addprefix --constraint ,$(CONSTRAINTS)) --editable '.[dev]'
+	@echo "installing into .venv: minutes the first time, as PyTorch is large"
+	$(BIN)/python -m pip install --disable-pip-version-check $(addprefix --constraint ,$(CONSTRAINTS)) --editable '.[dev]'
 	@touch $@
 
 constraints: setup ## choose and pin the newest versions again: bench/constraints.txt
@@ -71,6 +72,14 @@ localisation: setup ## does the relevance lie on the annotated object? pointing 
 plausibility: setup ## texts: token F1, AUPRC and IOU F1 against rationales, and tau to leave-one-out
 	$(call scored,plausibility)
 
+robustness: setup ## does the map stay when the image hardly changes? and what maps look like: Gini, entropy, ties
+	$(RUN) experiment=robustness $(CHOICE)
+	$(BIN)/python -m bench.tables table=robustness $(CHOICE)
+
+sanity: setup ## does the map depend on the class (random logit) and on what the model learned (randomised parameters)?
+	$(RUN) experiment=sanity $(CHOICE)
+	$(BIN)/python -m bench.tables table=sanity $(CHOICE)
+
 # Cells, figure and table of a task whose experiment has its name.
 define scored
 $(RUN) experiment=$(1) $(CHOICE)
@@ -97,6 +106,9 @@ finetune-movies: setup ## fine-tune the paper's text classifier on ERASER movies
 
 models: setup ## check the model families and write results/models.md
 	$(BIN)/python -m tests.families
+
+verify: setup ## compare with stored numbers of the authors' code, into results/verification.md (GOLDEN=folder DATA=root)
+	$(BIN)/python -m bench.verify golden=$(GOLDEN) $(if $(DATA),data=$(DATA)) out=results/verification.md
 
 speed: setup ## measure the speed, fail beyond the bounds (REFERENCE=checkout adds the reference; ARGS)
 	$(BIN)/python -m tests.speed $(if $(REFERENCE),--reference $(REFERENCE)) $(ARGS)
@@ -138,4 +150,4 @@ clean: ## remove .venv, generated data and per-sample rows; tables stay
 	rm -rf .venv site build data/embedded results/*/cells results/*/report outputs multirun wandb .pytest_cache .ruff_cache *.egg-info
 
 .PHONY: help setup constraints quick docs tables table1 table2 figure4 ablation report run sweep $(SWEEPS) finetune-movies \
-	models speed gpu precision profile train-embedded test test-slow test-cpus browser-test slurm-test lint clean
+	models verify speed gpu precision profile train-embedded test test-slow test-cpus browser-test slurm-test lint clean

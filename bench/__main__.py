@@ -16,6 +16,7 @@ other or with hydra/launcher=local or slurm side by side. --config-dir FOLDER ad
 # What computes is imported where it is used: --help is for those who want to know what there is.
 import shutil
 import sys
+from importlib.util import find_spec
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -26,6 +27,12 @@ from bench._own_packages import working_directory_last
 from bench.catalogue import CONF
 from bench.cli import USER_MISTAKE, exit_codes, say, tell
 from bench.errors import BenchError
+
+# What launchers need that only some install, with the extra [cluster].
+PLUGINS = {
+    "local": "hydra_plugins.hydra_joblib_launcher",
+    "slurm": "hydra_plugins.hydra_submitit_launcher",
+}
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="bench")
@@ -63,10 +70,21 @@ def _report(failure: str) -> None:
     sweep.report(job.job.num, f"{' '.join(job.overrides.task)}: {failure}")
 
 
+def _is_installed(plugin: str) -> bool:
+    # The package around it is not there either where no plugin is.
+    return all(find_spec(name) is not None for name in (plugin.partition(".")[0], plugin))
+
+
 def run_sweep() -> None:
     """Run the cells of a sweep. At the end say which of them failed and why; then the exit code is not 0."""
     from bench.runner import sweep
 
+    for launcher, plugin in PLUGINS.items():
+        if f"hydra/launcher={launcher}" in sys.argv and not _is_installed(plugin):
+            raise BenchError(
+                f"hydra/launcher={launcher}: what it needs is not installed; "
+                "pip install 'transformer-explanation-bench[cluster]'"
+            )
     if "hydra/launcher=slurm" in sys.argv and not shutil.which("sbatch"):
         raise BenchError(
             "hydra/launcher=slurm: there is no sbatch here; start it where jobs can be submitted"

@@ -21,7 +21,8 @@ from pathlib import Path
 from bench._own_packages import working_directory_last
 from bench.cli import exit_codes, tell
 from bench.errors import BenchError
-from bench.suggestions import did_you_mean
+from bench.suggestions import GROUPS, did_you_mean
+from bench.usage import usage
 
 
 @dataclass(frozen=True)
@@ -31,19 +32,23 @@ class Command:
     Attributes:
         module: that has the program, imported when it is called.
         summary: what it does, in a line.
-        is_hydra: it is a program of hydra, which reads the command line itself.
-        function: of the module; it takes the arguments, or if ``is_hydra`` nothing.
+        settings: the file in ``conf`` with the settings of a program that hydra runs, which reads the command line
+            itself; None for others.
     """
 
     module: str
     summary: str
-    is_hydra: bool = False
-    function: str = "main"
+    settings: str | None = None
+
+    @property
+    def function(self) -> str:
+        """The function of the module; it takes the arguments, or of a program of hydra nothing."""
+        return "main" if self.settings is None else "command_line"
 
 
 COMMANDS = {
     "quick": Command("bench.quick", "one table of data and a model that come with the project, in about a minute"),
-    "run": Command("bench.__main__", "explain and score one cell, or with -m those of a sweep", True, "command_line"),
+    "run": Command("bench.__main__", "explain and score one cell, or with -m those of a sweep", "bench"),
     "tables": Command("bench.tables.__main__", "tables of the finished cells"),
     "figures": Command("bench.figures.__main__", "curves of the finished cells"),
     "report": Command("bench.report.__main__", "one page to look at"),
@@ -53,7 +58,7 @@ COMMANDS = {
     "list": Command("bench.listing", "methods, metrics, models, datasets, tasks, protocols, suites, experiments"),
     "check": Command("bench.check.__main__", "a method, metric, task, data set or model of your own, on tiny data"),
     "verify": Command("bench.verify.__main__", "methods and metrics against stored numbers"),
-    "finetune": Command("bench.finetune.__main__", "train the paper's classifier of reviews", True, "command_line"),
+    "finetune": Command("bench.finetune.__main__", "train the paper's classifier of reviews", "finetune"),
     "completion": Command("bench.completion", 'print what makes a shell complete: eval "$(tebench completion bash)"'),
 }  # fmt: skip
 HELP = {"-h", "--help"}
@@ -86,13 +91,13 @@ def run(name: str, arguments: Sequence[str]) -> int | None:
     if name not in COMMANDS:
         raise BenchError(f"tebench {name}: {did_you_mean(name, COMMANDS)}")
     command = COMMANDS[name]
-    if HELP & set(arguments) and not command.is_hydra and name != "explain":
+    if HELP & set(arguments) and name != "explain":  # which has a parser of its own
         tell(documentation(name))
         return None
     if find_spec(command.module.removesuffix(".__main__")) is None:
         raise BenchError(f"tebench {name}: this installation has no {command.module}; install a newer one")
     program = getattr(importlib.import_module(command.module), command.function)
-    if command.is_hydra:
+    if command.settings is not None:
         sys.argv = [f"tebench {name}", *arguments]
         return program()
     return program(arguments)
@@ -114,7 +119,10 @@ def documentation(name: str) -> str:
     file = Path(package.origin)
     file = file.with_name("__main__.py") if module.endswith(".__main__") else file
     text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or COMMANDS[name].summary
+    text = text.replace("python -m bench explain", "tebench explain")
     for other, command in COMMANDS.items():
         named = re.escape(f"python -m {command.module.removesuffix('.__main__')}")
         text = re.sub(rf"{named}(?![.\w])", f"tebench {other}", text)
-    return text
+    if (settings := COMMANDS[name].settings) is None:
+        return text
+    return usage(text, settings, GROUPS if settings == "bench" else ("dataset",))

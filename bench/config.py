@@ -13,11 +13,11 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from bench.catalogue import CONF, INSTALLED, PACKAGE, PROJECT, Catalogue
 from bench.errors import BenchError
-from bench.suggestions import GROUPS, check_choices, unknown_setting
+from bench.suggestions import GROUPS, UnknownSettingError, check_choices, unknown_setting
 from bench.titles import retitled
 
 CONFIG_DIR = ("--config-dir", "-cd")  # options of hydra that name a folder of the user's own choices
@@ -123,7 +123,8 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     except OmegaConfBaseException as e:
         if (said := _said_by_a_resolver(e)) is not None:
             raise said from None
-        missing = re.search(r"Missing mandatory value: ([\w.]+)", str(e))  # which another key refers to
+        referred = isinstance(e, InterpolationToMissingValueError)  # another key refers to the missing one
+        missing = re.search(r"Missing mandatory value: ([\w.]+)", str(e)) if referred else None
         key = missing[1] if missing else e.full_key or "the configuration"
         remedy = (
             "choose a method, e.g. method=rollout" if key == "method._target_" else f"set it with {key}=..."
@@ -258,17 +259,24 @@ def checked(arguments: Sequence[str]) -> list[str]:
     """
     arguments = with_metrics(arguments)
     overrides, facts = overrides_of(arguments), Catalogue(config_dirs(arguments))
-    plain_ones = [o for o in overrides if not o.startswith(("-", "hydra"))]
+    if any(override.lstrip("+").startswith("hydra.searchpath") for override in overrides):
+        return arguments  # choices may lie where only hydra looks
+    plain_ones = [o for o in overrides if "=" in o and not o.startswith(("-", "~", "hydra"))]
     check_choices(plain_ones, facts)
     if any(_may_be_unknown(override) for override in plain_ones):
-        _composed(tuple(map(_first_value, plain_ones)), tuple(config_dirs(arguments)))
+        try:
+            _composed(tuple(map(_first_value, plain_ones)), tuple(config_dirs(arguments)))
+        except UnknownSettingError:
+            raise
+        except BenchError:
+            pass  # hydra has its own words for it, and takes more than one cell does: lists of a sweep
     return arguments
 
 
 def _may_be_unknown(override: str) -> bool:
     """Whether an override is of a setting that there may not be."""
     key = override.partition("=")[0]
-    return not override.startswith(("+", "~")) and key not in _known_keys()
+    return not override.startswith("+") and key not in _known_keys()
 
 
 @lru_cache(maxsize=1)
@@ -287,7 +295,8 @@ def _first_value(override: str) -> str:
 
 @lru_cache(maxsize=64)
 def _composed(overrides: tuple[str, ...], dirs: tuple[Path, ...]) -> DictConfig:
-    check_choices(overrides, Catalogue(dirs))
+    if not any(override.lstrip("+").startswith("hydra.searchpath") for override in overrides):
+        check_choices(overrides, Catalogue(dirs))
     own = [f"hydra.searchpath=[{','.join(quoted(f'file://{folder}') for folder in dirs)}]"] if dirs else []
     chosen = ["method=rollout", *own, *overrides]
     with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -301,7 +310,7 @@ def _composed(overrides: tuple[str, ...], dirs: tuple[Path, ...]) -> DictConfig:
                 raise BenchError(str(e)) from e
             known = [o for o in chosen if o.lstrip("+~").partition("=")[0] != unknown[1]]
             settings = OmegaConf.to_container(compose("bench", overrides=known), resolve=False)
-            raise BenchError(unknown_setting(unknown[1], flatten(settings))) from e
+            raise UnknownSettingError(unknown_setting(unknown[1], flatten(settings))) from e
 
 
 def configuration(arguments: Sequence[str]) -> dict[str, Any]:

@@ -13,6 +13,10 @@ GROUPS = ("task", "method", "metric", "dataset", "model", "suite", "protocol", "
 NOTHING = ("null", "none")
 
 
+class UnknownSettingError(BenchError):
+    """A command line sets what a configuration has not."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The names that are alike, as a question, and else all of them: the end of a message."""
     known = list(known)

@@ -52,9 +52,10 @@ class AGCAM:
         def explain(target: Tensor | None) -> Tensor:
             gradients = tape.gradient(target, attentions, rules=AG_CAM)
             maps = [
-                row @ (gate * gradient.clamp(min=0)).sum(dim=1)
+                (gate * gradient.clamp(min=0)).sum(dim=1)
                 for gate, gradient in zip(gates, gradients, strict=True)
             ]
-            return sum(maps).squeeze(1)
+            # Some models take the softmax in another type than the scores.
+            return sum(row.to(m.dtype) @ m for m in maps).squeeze(1)
 
         return for_each_class(target, explain)

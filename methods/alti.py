@@ -31,7 +31,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from methods.common import Passes, blocks, for_each_class
+from methods.common import Passes, blocks, for_each_class, refuse_pooling
 from methods.relevance import Forward, Inputs, RefusedError, Tape
 from methods.vectors import Normalisation, Sample, mixed, row_of, row_shares, samples, scattered
 
@@ -73,7 +73,7 @@ class ALTI:
         Raises:
             RefusedError: for ``after="block"`` of pre-norm blocks, and what is no chain of blocks.
         """
-        tape = _recorded(forward, inputs)
+        tape = _recorded(self, forward, inputs)
         return [[self._of_block(block, sample) for block in tape.blocks] for sample in samples(tape)]
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
@@ -82,7 +82,7 @@ class ALTI:
         Raises:
             RefusedError: as :meth:`contributions`.
         """
-        tape = _recorded(forward, inputs)
+        tape = _recorded(self, forward, inputs)
         rows = [(s, row_of(s, [self._of_block(block, s) for block in tape.blocks])) for s in samples(tape)]
         relevance = scattered(rows, tape.attentions[0].shape[-1])
         return for_each_class(target, lambda _: relevance)
@@ -107,7 +107,8 @@ class ALTI:
         return row_shares(torch.cat(rows))
 
 
-def _recorded(forward: Forward, inputs: Inputs) -> Tape:
+def _recorded(method: ALTI, forward: Forward, inputs: Inputs) -> Tape:
     tape = Tape.record(forward, inputs)
+    refuse_pooling(tape, method)
     blocks(tape, 0)
     return tape

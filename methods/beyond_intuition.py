@@ -31,7 +31,7 @@ code averages the rows of W ⊙ R but for the class token's; here those rows tha
 segmentation script adds that average to the class token's row whatever the model, which is not offered.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
@@ -70,6 +70,10 @@ class TransitionAttention:
         """A forward pass and a backward pass through the last block for each point."""
         points = self.points if self.integrate else 1
         return Passes(points, points / blocks)
+
+    def for_check(self) -> "TransitionAttention":
+        """The same with few points."""
+        return replace(self, points=3)
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
         """Explain ``target`` (batch,), or the predicted class if None; returns (batch, tokens).
@@ -117,6 +121,10 @@ class BeyondIntuition:
         """A forward pass and a backward pass through the last block for each point; for heads one to the first."""
         heads = share_of_blocks(self._first, blocks) if self.by == "head" else 0
         return Passes(self.points, self.points / blocks + heads)
+
+    def for_check(self) -> "BeyondIntuition":
+        """The same with few points."""
+        return replace(self, points=3)
 
     def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
         """Explain ``target`` (batch,), or the predicted class if None; returns (batch, tokens).
@@ -182,7 +190,8 @@ def _roll_up_all(maps: list[Tensor]) -> Tensor:
     """All rows of Π_b (I + M_b)."""
     last = maps[-1]
     every = torch.eye(last.shape[-2], dtype=last.dtype, device=last.device)
-    return roll_up(maps, every.expand(len(last), -1, -1), normalise_rows=False)
+    # Of a last attention with one query roll_up returns one row, without its dimension.
+    return roll_up(maps, every.expand(len(last), -1, -1), normalise_rows=False).reshape(last.shape)
 
 
 def _read(tape: Tape, target: Tensor | None, flows: list[Tensor]) -> Tensor:

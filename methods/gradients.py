@@ -1,9 +1,9 @@
 """# Gradient, input × gradient
 
 **Formula.** g = ∂y_t/∂x, the gradient of the explained logit at the pixels, or for texts at the place where
-tokens enter; input × gradient is x ⊙ g. Both are reduced over the channels, or the hidden dimension: their
-*signed sum* by default. Class-specific. The sum of input × gradient equals the logit only where the model is
-linear without biases.
+tokens enter; input × gradient is x ⊙ g. Both are reduced over the channels, or the hidden dimension: to their
+*signed sum* by default, the gradient of texts to its l2 norm. Class-specific. The sum of input × gradient
+equals the logit only where the model is linear without biases.
 
 **Cost and memory.** One forward and one backward pass; what a tape holds of one pass.
 
@@ -13,7 +13,7 @@ Shrikumar et al., "Not Just a Black Box", 2016 (arXiv 1605.01713). Compared with
 **Papers and code.** Simonyan et al. take max |g| over the channels, text papers an l1 or l2 norm; captum
 leaves the reduction to its user. Where tokens enter (``entry``) decides the result for texts: at the input of
 a normalisation neither scale nor mean is seen, so the sum over the hidden dimension of x ⊙ g is 0 there
-(BERT's ``sum``).
+(BERT's ``sum``). That of g is 0 wherever only LayerNorms read a token (BERT, GPT-2), and refused.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from methods.common import Passes, for_each_class
-from methods.places import Entry, Readout, Reduction, check_choices, point, read, reduced
+from methods.places import Entry, Readout, Reduction, check_choices, gradient_map, point, read, reduced
 from methods.relevance import Forward, Inputs, Tape
 
 
@@ -32,8 +32,10 @@ class Gradient:
 
     Args:
         reduce: over the channels or the hidden dimension: ``sum``, signed; ``l1``; ``l2``; ``mean_abs``, the
-            mean of magnitudes.
+            mean of magnitudes; None for ``sum`` of images and ``l2`` of texts.
         entry: for texts: ``word``, ``sum`` or ``embeddings`` (see :meth:`methods.relevance.Tape.entry_at`).
+        dtype: in which everything is computed (see :meth:`methods.relevance.Tape.record`); None leaves it to the
+            model.
 
     Raises:
         ValueError: for another choice.
@@ -41,8 +43,9 @@ class Gradient:
 
     version: ClassVar[int] = 1
 
-    reduce: Reduction = "sum"
+    reduce: Reduction | None = None
     entry: Entry = "word"
+    dtype: str | None = None
 
     def __post_init__(self):
         check_choices(self)
@@ -57,10 +60,14 @@ class Gradient:
         Returns:
             (batch, height, width) for images, (batch, tokens) for texts; (batch, classes, ...) for several
             classes.
+
+        Raises:
+            RefusedError: for ``sum`` of texts where every such sum is 0, as in BERT.
         """
-        tape = Tape.record(forward, inputs)
+        tape = Tape.record(forward, inputs, dtype=self.dtype)
         x = tape.entry_at(self.entry)
-        return for_each_class(target, lambda t: reduced(tape.gradient(t, [x])[0], self.reduce))
+        dim = -3 if x.ndim == 4 else -1
+        return for_each_class(target, lambda t: gradient_map(tape.gradient(t, [x])[0], self.reduce, dim))
 
 
 @dataclass(frozen=True)
@@ -68,11 +75,13 @@ class InputXGradient:
     """What enters the model, times the gradient of the explained logit there.
 
     Args:
-        reduce: as of :class:`Gradient`.
+        reduce: over the channels or the hidden dimension: ``sum``, signed; ``l1``; ``l2``; ``mean_abs``.
         readout: where an image is read: ``pixels``; ``patch_sums``, these summed over each patch; ``tokens``,
             the patches' embeddings; ``tokens_with_position``, what enters the first block.
         entry: where a text is read: ``word``, ``sum`` or ``embeddings``.
         prefix_tokens: how many leading tokens are no patches; used by ``patch_sums`` only.
+        dtype: in which everything is computed (see :meth:`methods.relevance.Tape.record`); None leaves it to the
+            model.
 
     Raises:
         ValueError: for another choice.
@@ -84,6 +93,7 @@ class InputXGradient:
     readout: Readout = "pixels"
     entry: Entry = "word"
     prefix_tokens: int = 1
+    dtype: str | None = None
 
     def __post_init__(self):
         check_choices(self)
@@ -98,7 +108,7 @@ class InputXGradient:
         Returns:
             (batch, height, width) for pixels, else (batch, tokens); (batch, classes, ...) for several classes.
         """
-        tape = Tape.record(forward, inputs)
+        tape = Tape.record(forward, inputs, dtype=self.dtype)
         x = point(tape, self.readout, self.entry)
 
         def explain(target: Tensor | None) -> Tensor:

@@ -54,6 +54,8 @@ class IntegratedGradients:
         keep: texts: ids of tokens that stay in the baseline, such as [CLS] and [SEP].
         reduce: over the channels or the hidden dimension: ``sum``, signed; ``l1``; ``l2``; ``mean_abs``.
         entry: texts: ``word``, ``sum`` or ``embeddings`` (see :meth:`methods.relevance.Tape.entry_at`).
+        dtype: in which everything is computed (see :meth:`methods.relevance.Tape.record`); None leaves it to the
+            model.
 
     Raises:
         ValueError: for another choice, and for fewer points than the rule needs.
@@ -67,6 +69,7 @@ class IntegratedGradients:
     keep: tuple[int, ...] = ()
     reduce: Reduction = "sum"
     entry: Entry = "word"
+    dtype: str | None = None
 
     def __post_init__(self):
         check_choices(self)
@@ -91,7 +94,7 @@ class IntegratedGradients:
             (batch, height, width) for images, (batch, tokens) for texts; (batch, classes, ...) for several
             classes.
         """
-        place = Place(forward, inputs, self.entry, target)
+        place = Place(forward, inputs, self.entry, target, self.dtype)
         difference = place.x - place.baseline(self.token_id, self.keep)
         integral = sum(
             weight * place.gradient(place.x - (1 - alpha) * difference)
@@ -105,9 +108,11 @@ def quadrature(rule: Quadrature, points: int) -> tuple[list[float], list[float]]
     if rule == "gauss":
         at, weights = np.polynomial.legendre.leggauss(points)
         return (0.5 * (1 + at)).tolist(), (0.5 * weights).tolist()
-    step = 1 / (points if rule == "captum_trapezoid" else points - 1)
-    inner = [step] * (points - 2)
-    return torch.linspace(0, 1, points, dtype=torch.float64).tolist(), [step / 2, *inner, step / 2]
+    captum = rule == "captum_trapezoid"  # whose numbers are in float32
+    precision = torch.float32 if captum else torch.float64
+    step = torch.tensor(1 / (points if captum else points - 1), dtype=precision)
+    weights = torch.cat([step[None] / 2, step.expand(points - 2), step[None] / 2])
+    return torch.linspace(0, 1, points, dtype=precision).tolist(), weights.tolist()
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,8 @@ class ExpectedGradients:
         keep: texts: ids of tokens that stay in the baseline.
         reduce: over the channels or the hidden dimension: ``sum``, signed; ``l1``; ``l2``; ``mean_abs``.
         entry: texts: ``word``, ``sum`` or ``embeddings``.
+        dtype: in which everything is computed (see :meth:`methods.relevance.Tape.record`); None leaves it to the
+            model.
 
     Raises:
         ValueError: for another choice, or fewer than one sample; for baselines of another shape.
@@ -141,6 +148,7 @@ class ExpectedGradients:
     keep: tuple[int, ...] = ()
     reduce: Reduction = "sum"
     entry: Entry = "word"
+    dtype: str | None = None
 
     def __post_init__(self):
         check_choices(self)
@@ -160,7 +168,7 @@ class ExpectedGradients:
             (batch, height, width) for images, (batch, tokens) for texts; (batch, classes, ...) for several
             classes.
         """
-        place = Place(forward, inputs, self.entry, target)
+        place = Place(forward, inputs, self.entry, target, self.dtype)
         draw, centre = place.draws(self.seed), place.baseline(self.token_id, self.keep)
         std = self.std if self.absolute else self.std * place.spread()
         total = 0.0
@@ -188,6 +196,8 @@ class DifferenceXGradient:
         keep: texts: ids of tokens that stay in the baseline.
         reduce: over the channels or the hidden dimension: ``sum``, signed; ``l1``; ``l2``; ``mean_abs``.
         entry: texts: ``word``, ``sum`` or ``embeddings``.
+        dtype: in which everything is computed (see :meth:`methods.relevance.Tape.record`); None leaves it to the
+            model.
 
     Raises:
         ValueError: for another choice.
@@ -199,6 +209,7 @@ class DifferenceXGradient:
     keep: tuple[int, ...] = ()
     reduce: Reduction = "sum"
     entry: Entry = "word"
+    dtype: str | None = None
 
     def __post_init__(self):
         check_choices(self)
@@ -214,6 +225,6 @@ class DifferenceXGradient:
             (batch, height, width) for images, (batch, tokens) for texts; (batch, classes, ...) for several
             classes.
         """
-        place = Place(forward, inputs, self.entry, target)
+        place = Place(forward, inputs, self.entry, target, self.dtype)
         difference = place.x - place.baseline(self.token_id, self.keep)
         return place.maps(difference[:, None] * place.gradient(place.x), self.reduce)

@@ -19,10 +19,10 @@ _CHOICES = {"reduce": get_args(Reduction), "readout": get_args(Readout), "entry"
 
 
 def check_choices(method: object) -> None:
-    """Raises ValueError if a method's ``reduce``, ``readout`` or ``entry`` is none that there is."""
+    """Raises ValueError if a method's ``reduce``, ``readout`` or ``entry`` is none that there is, nor its default."""
     for name, choices in _CHOICES.items():
         value = getattr(method, name, choices[0])
-        if value not in choices:
+        if value not in choices and value is not getattr(type(method), name):
             raise ValueError(f"{name}={value!r}: expected one of {', '.join(choices)}")
 
 
@@ -41,6 +41,33 @@ def reduced(values: Tensor, how: Reduction = "sum", dim: int | None = None) -> T
         return values.norm(dim=dim)
     magnitudes = values.abs()
     return magnitudes.sum(dim) if how == "l1" else magnitudes.mean(dim)
+
+
+def gradient_map(gradient: Tensor, how: Reduction | None, dim: int) -> Tensor:
+    """A gradient reduced over the channels of pixels, or the hidden dimension of tokens.
+
+    Args:
+        gradient: of pixels, (..., channels, height, width), or of tokens, (..., tokens, hidden).
+        how: None for ``sum`` of pixels and ``l2`` of tokens.
+        dim: of the channels, −3, or the hidden dimension, −1.
+
+    Raises:
+        RefusedError: for the sum over the hidden dimension where that is 0 but for rounding: where every path to
+            the logits leads through a normalisation that takes the mean off.
+    """
+    if how is None:
+        how = "sum" if dim == -3 else "l2"
+    maps = reduced(gradient, how, dim)
+    if how == "sum" and dim == -1:
+        sizes = gradient.abs().sum(dim)
+        rounding = min(1e3 * torch.finfo(maps.dtype).eps, 1e-3)
+        nothing = (maps.abs() <= rounding * sizes).all()
+        if nothing and bool((sizes > 0).any()):
+            raise RefusedError(
+                "reduce=sum: the gradient of a token sums to 0 over the hidden dimension, as this model's "
+                "normalisations take the mean off: what is left is rounding; choose reduce=l2"
+            )
+    return maps
 
 
 def is_image(inputs: Inputs) -> bool:
@@ -103,6 +130,7 @@ class Place:
         inputs: the batch.
         entry: where the tokens of a text enter.
         target: explained classes, (batch,) or (batch, classes), or None for the predicted ones of ``inputs``.
+        dtype: in which everything is computed (see :meth:`methods.relevance.Tape.record`).
 
     Attributes:
         x: (batch, ...), what enters.
@@ -110,8 +138,15 @@ class Place:
         is_token: for texts, (batch, tokens), whether a token is no padding; None for other inputs.
     """
 
-    def __init__(self, forward: Forward, inputs: Inputs, entry: Entry, target: Tensor | None):
-        self._forward, self._inputs, self._entry = forward, inputs, entry
+    def __init__(
+        self,
+        forward: Forward,
+        inputs: Inputs,
+        entry: Entry,
+        target: Tensor | None,
+        dtype: str | None = None,
+    ):
+        self._forward, self._inputs, self._entry, self._dtype = forward, inputs, entry, dtype
         self._is_single = target is None or target.ndim == 1
         self.is_token: Tensor | None = None
         self._tape: Tape | None = None
@@ -119,7 +154,7 @@ class Place:
             self.x = inputs.detach()
             target = predicted(forward, inputs) if target is None else target
         else:
-            tape = self._tape = Tape.record(forward, inputs)
+            tape = self._tape = self._record(inputs)
             self.x = tape.entry_at(entry).detach()
             self.is_token = visible(tape, tape.readout())
             target = tape.logits.argmax(dim=1) if target is None else target
@@ -128,9 +163,9 @@ class Place:
     def gradient(self, x: Tensor) -> Tensor:
         """The gradient of each explained logit where ``x`` enters: (batch, classes, ...)."""
         if self.is_token is None:
-            tape = Tape.record(self._forward, x)
+            tape = self._record(x)
         elif self._entry == "word":
-            tape = Tape.record(self._forward, self._inputs, words=x)
+            tape = self._record(self._inputs, words=x)
         else:
             return self._gradient_of_rest(self._tape, x.detach().requires_grad_())
         at = [tape.entry_at(self._entry)]
@@ -153,11 +188,20 @@ class Place:
             inputs = ids_of_baseline
         else:
             inputs = {n: ids_of_baseline if t is ids else t for n, t in self._inputs.items()}
-        return Tape.record(self._forward, inputs).entry_at(self._entry).detach()
+        return self._record(inputs).entry_at(self._entry).detach()
 
-    def maps(self, values: Tensor, how: Reduction) -> Tensor:
-        """Values (batch, classes, ...) reduced, without the dimension of classes if there is one for each sample."""
-        maps = reduced(values, how, -3 if self.x.ndim == 4 else -1)
+    def _record(self, inputs: Inputs, words: Tensor | None = None) -> Tape:
+        return Tape.record(self._forward, inputs, dtype=self._dtype, words=words)
+
+    def maps(self, values: Tensor, how: Reduction | None, is_gradient: bool = False) -> Tensor:
+        """Values (batch, classes, ...) reduced, without the dimension of classes if there is one for each sample.
+
+        Args:
+            how: None for ``sum``.
+            is_gradient: whether they are reduced as by :func:`gradient_map`, and None is its default.
+        """
+        dim = -3 if self.x.ndim == 4 else -1
+        maps = gradient_map(values, how, dim) if is_gradient else reduced(values, how or "sum", dim)
         return maps[:, 0] if self._is_single else maps
 
     def spread(self) -> Tensor:

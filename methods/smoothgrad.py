@@ -38,10 +38,13 @@ class SmoothGrad:
         absolute: take ``std`` as it is.
         of: ``gradient``, or ``input_x_gradient``, the noisy input times the gradient there.
         statistic: ``mean``; ``mean_square``, SmoothGrad²; ``variance``, VarGrad.
-        reduce: over the channels or the hidden dimension: ``sum``, signed; ``l1``; ``l2``; ``mean_abs``.
+        reduce: over the channels or the hidden dimension: ``sum``, signed; ``l1``; ``l2``; ``mean_abs``;
+            None for ``l2`` of the mean gradient of texts, else ``sum``.
         entry: texts: ``word``, ``sum`` or ``embeddings`` (see :meth:`methods.relevance.Tape.entry_at`).
         seed: another seed draws other noise; it depends on the sample's content, not on its batch.
         noise: (batch, samples, ...) to add in place of what is drawn.
+        dtype: in which everything is computed (see :meth:`methods.relevance.Tape.record`); None leaves it to the
+            model.
 
     Raises:
         ValueError: for another choice, or for noise of another shape than what enters.
@@ -54,10 +57,11 @@ class SmoothGrad:
     absolute: bool = False
     of: Literal["gradient", "input_x_gradient"] = "gradient"
     statistic: Literal["mean", "mean_square", "variance"] = "mean"
-    reduce: Reduction = "sum"
+    reduce: Reduction | None = None
     entry: Entry = "word"
     seed: int = 0
     noise: Tensor | None = field(default=None, compare=False)
+    dtype: str | None = None
 
     def __post_init__(self):
         check_choices(self)
@@ -82,8 +86,11 @@ class SmoothGrad:
         Returns:
             (batch, height, width) for images, (batch, tokens) for texts; (batch, classes, ...) for several
             classes.
+
+        Raises:
+            RefusedError: for ``sum`` of gradients of texts where every such sum is 0, as in BERT.
         """
-        place = Place(forward, inputs, self.entry, target)
+        place = Place(forward, inputs, self.entry, target, self.dtype)
         mean = mean_square = 0.0
         for noise in self._noise(place):
             value = place.gradient(place.x + noise)
@@ -91,7 +98,8 @@ class SmoothGrad:
             mean = mean + value / self.samples
             mean_square = mean_square + value**2 / self.samples
         statistics = {"mean": mean, "mean_square": mean_square, "variance": mean_square - mean**2}
-        return place.maps(statistics[self.statistic], self.reduce)
+        is_gradient = self.of == "gradient" and self.statistic == "mean"
+        return place.maps(statistics[self.statistic], self.reduce, is_gradient)
 
     def _noise(self, place: Place):
         if self.noise is None:

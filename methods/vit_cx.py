@@ -17,7 +17,8 @@ masks of the image's size are held for one sample at a time.
 2211.03064). Code: vaynexie/CausalX-ViT, which names no licence. The clustering is scikit-learn's, BSD-3.
 
 **Paper and code.** The noise is 0.1 times normal numbers in the normalised input; the same seed draws the
-same for every image, as the code does when its seed is set before each.
+same for every image, as the code does when its seed is set before each. A pixel that is 0 in every mask, of
+which the formula is 0/0, gets 0.
 """
 
 from collections.abc import Iterator
@@ -88,8 +89,8 @@ class ViTCX:
         for image, own, p, classes in zip(images, features, clean, each_class(target), strict=True):
             masks = self._masks(own, tuple(image.shape[-2:]))
             scores = (self._scores(forward, image, masks) + p)[:, classes]
-            total = masks.sum(dim=0).clamp(min=torch.finfo(masks.dtype).tiny)  # 0 where no mask leaves anything
-            shares = masks / total / len(masks)
+            total = masks.sum(dim=0)  # 0 where no mask leaves anything
+            shares = masks / total.where(total > 0, 1) / len(masks)
             maps.append(torch.einsum("kc,khw->chw", scores.to(shares.dtype), shares))
         maps = torch.stack(maps)
         return maps[:, 0] if target.ndim == 1 else maps

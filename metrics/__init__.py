@@ -86,6 +86,10 @@ from metrics.metric import (
     Curve,
     Metric,
 )
+from metrics.on_subsets import (
+    Infidelity,
+    SubsetCorrelation,
+)
 from metrics.perturbation import (
     PerturbationAUC,
     accuracy_curve,
@@ -183,6 +187,7 @@ __all__ = [
     "Curve",
     "DecisionFlip",
     "FerretScores",
+    "Infidelity",
     "InpaintedImages",
     "LogOdds",
     "Masked",
@@ -203,6 +208,7 @@ __all__ = [
     "SpanCounts",
     "SpanF1",
     "Statistic",
+    "SubsetCorrelation",
     "Sufficiency",
     "SymmetricRelevanceGain",
     "TauToLeaveOneOut",

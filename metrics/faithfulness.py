@@ -41,14 +41,23 @@ class ColumnMean(PerSample):
     Args:
         column: its name.
         least, greatest: the range.
+        share: whether it holds 1 and 0 alone, so that the mean is a proportion.
     """
 
     column: str
     least: float = 0.0
     greatest: float = 1.0
+    share: bool = False
 
     def __post_init__(self):
         object.__setattr__(self, "range", (self.least, self.greatest))
+
+    def statistics(self, columns: Columns) -> dict[int, Statistic]:
+        """The mean at k = 0."""
+        if not self.share:
+            return super().statistics(columns)
+        values = self.values(columns)
+        return {0: Statistic.share(values, defined=np.isfinite(values))}
 
     def values(self, columns: Columns) -> np.ndarray:
         """As they are stored."""

@@ -44,6 +44,13 @@ def is_made(page, target: str) -> bool:
     )
 
 
+def test_pictures_are_of_methods_and_small():
+    pictures = sorted((PROJECT / "docs" / "pictures").rglob("*.*"))
+    assert {file.stem for file in pictures} <= {*Catalogue().names("method"), "explanation"}
+    assert all(file.stat().st_size < 200_000 for file in pictures)
+    assert sum(file.stat().st_size for file in pictures) < 1_000_000
+
+
 def test_every_method_has_a_page_with_a_reference():
     """Its module's docstring, or that of its class."""
     from bench.config import target_of

@@ -100,6 +100,20 @@ def test_a_sweep_is_looked_at_before_it_begins():
     assert checked(fine) == fine
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--cfg", "job", "method=rollout"],
+        ["-m", "method=rollout", "protocol.token_f1.k=[5],[10]", "task=token_f1"],
+        ["-m", "method=choice(rollout,lrp)", "seed=range(3)"],
+        ["~method.seed", "method=random"],
+        ["hydra.searchpath=[file:///mine]", "method=mine"],
+    ],
+)
+def test_what_hydra_takes_passes(arguments):
+    assert checked(arguments) == arguments
+
+
 def test_what_has_no_value_is_named_not_what_refers_to_it():
     with pytest.raises(
         BenchError, match=r"^model.architecture has no value: set it with model.architecture="

@@ -19,6 +19,7 @@ from bench.report.html import Figure, Grid, figure_of, grid_of, inline
 from bench.report.shown import Shown
 from bench.store.files import replace_file, writing
 from bench.tables.format import Column
+from bench.tables.published import Published
 from bench.tables.table import ABLATION, TASKS_OF_ABLATION, Part, Table, ablation, table
 
 LARGEST = 15 * 10**6  # bytes of the file
@@ -100,6 +101,11 @@ def section(config: Mapping[str, Any], samples: int, images: int, named: Collect
 def every_column(made: Table) -> list[Column]:
     """The columns of a table, and beside them those of the main published numbers."""
     return [*made.columns, *(made.published[0].columns if made.published else ())]
+
+
+def _of_others(source: Published, made: Table) -> Grid:
+    """The numbers of a public re-run, which stand below a table."""
+    return grid_of(source.columns, source.methods, catalogue_of(made.parts[0].config))
 
 
 def _curves(part: Part) -> list[Panel]:
@@ -207,6 +213,7 @@ def write(
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["inline"] = inline
+    environment.filters["as_grid"] = _of_others
     page = environment.get_template("page.html").render(
         suite=suite,
         protocol=f"{protocol['name']} v{protocol['version']}",

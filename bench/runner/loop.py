@@ -110,7 +110,8 @@ class Explainer:
                 logits = self.model.forward(batch.inputs)[:, list(self.numbers)]
             target = variant.target(logits, target).clone()
             inputs = variant.inputs(batch.inputs, batch.ids)
-        return explain(self.method, self.model, batch, target, self.numbers, inputs, self.checks)
+        with nullcontext() if variant is None else variant.model(self.model):
+            return explain(self.method, self.model, batch, target, self.numbers, inputs, self.checks)
 
     def kept_maps(
         self, batch: Batch, predictions: Callable[[], Tensor], variant: Variant | None, exact: bool

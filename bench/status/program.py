@@ -96,9 +96,11 @@ def _of_task(task: Task, config: Mapping[str, Any], others: Sequence[str]) -> di
         lines |= {cell.id.stem: _not_kept_yet(cell, state) for cell, state in other}
         there += [result.record for result in finished] + [work.plan for work in begun]
         there += [cell.described() for cell, _ in other]
-    sections = [(section, m) for section, m in task.measurements() if m.needs_maps]
+    # One that is measured twice, under other settings, has two names.
+    named = zip(task.measured_names(), task.measurements(), strict=True)
+    sections = [(name, section, m) for name, (section, m) in named if m.needs_maps]
     for cell in _expected(task, others):
-        for section, measurement in sections:
+        for label, section, measurement in sections:
             sought = {**wanted(cell, section), "method": recipe(component(cell["method"]))}
             if not any(_is(record, sought, cell) for record in there):
                 names = (
@@ -107,7 +109,7 @@ def _of_task(task: Task, config: Mapping[str, Any], others: Sequence[str]) -> di
                     cell["method"]["name"],
                     cell["explained"],
                 )
-                lines[f"{measurement.name} {names}"] = _line(
+                lines[f"{label} {names}"] = _line(
                     {"kind": measurement.name, "names": names, "config": cell}, "missing"
                 )
     return lines

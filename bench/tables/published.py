@@ -52,6 +52,11 @@ class Published:
     caption: str
     tables: Sequence[tuple[str, pd.DataFrame]]
 
+    @property
+    def name(self) -> str:
+        """Of the source, for readers."""
+        return SOURCES.get(self.source, self.source)
+
 
 def published_beside(
     others: pd.DataFrame, measured: pd.DataFrame, selection: Selection, metrics: Mapping[str, Metric]

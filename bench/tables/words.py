@@ -9,7 +9,7 @@ from bench.tables.statistics import protocol_of
 
 HITS = {"label": "the annotated class", "predicted": "the class predicted for the whole image"}
 RATIONALES = {"document": "all annotated words", "visible": "those that the model saw"}
-FILLS = {"black": "black", "mean": "the model's mean colour"}
+FILLS = {"black": "black", "mean": "of the model's mean colour"}
 
 Settings = Mapping[str, Any]  # under dotted names
 
@@ -20,10 +20,14 @@ def _size(value: Any, settings: Settings) -> str:
     return f"images {how} to {value} × {value} pixels"
 
 
+def _steps(value: Any, settings: Settings) -> str:
+    return f"pixels masked, in %: {numbers([100 * step for step in value])}"
+
+
 def _fill(value: Any, settings: Settings) -> str:
     if value == "blur":
-        return f"with the image blurred (σ = {settings.get('perturbation.blur_sigma')} pixels)"
-    return f"with {FILLS.get(value, value)}"
+        return f"masked pixels are those of the image blurred (σ = {settings.get('perturbation.blur_sigma')} pixels)"
+    return f"masked pixels are {FILLS.get(value, value)}"
 
 
 def _threshold(value: Any, settings: Settings) -> str:
@@ -44,9 +48,7 @@ WORDS: dict[str, Callable[[Any, Settings], str | None]] = {
     "images.size": _size,
     "images.resize": lambda value, settings: None,  # stands with the size
     "images.interpolation": lambda value, settings: f"{value} interpolation",
-    "perturbation.steps": lambda value, settings: (
-        f"{numbers([100 * step for step in value])} % of the pixels masked"
-    ),
+    "perturbation.steps": _steps,
     "perturbation.fill": _fill,
     "perturbation.blur_sigma": lambda value, settings: None,  # stands with the fill
     "perturbation.scores.hits": lambda value, settings: f"a hit is {joined([HITS.get(v, v) for v in value])}",

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -55,6 +56,10 @@ class Variant:
     def inputs(self, inputs: Inputs, ids: Sequence[str]) -> Inputs:
         """What the model is called with, from what it is called with for the plain explanation."""
         return inputs
+
+    def model(self, model: Model) -> AbstractContextManager:
+        """While it is entered, the model is changed; the class to explain is found before that."""
+        return nullcontext()
 
     def target(self, logits: Tensor, target: Tensor) -> Tensor:
         """The class to explain, (batch,), given the logits (batch, classes) and the class explained otherwise."""

@@ -17,8 +17,8 @@ from metrics import class_sensitivity
 class ClassSensitivity:
     """Compare the map with that for the likeliest other class, on pictures that show objects of both.
 
-    Column: ``class_sensitivity`` (:func:`metrics.class_sensitivity`), None where the explained class and the likeliest
-    other one are not those of the two objects.
+    Column: ``class_sensitivity`` (:func:`metrics.class_sensitivity`), None where the explained class and the
+    likeliest other one are not those of the two objects.
     """
 
     name: ClassVar[str] = "class_sensitivity"

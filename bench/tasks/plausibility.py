@@ -23,7 +23,7 @@ class Plausibility:
     Args:
         k: numbers of words.
         threshold: of the intersection over union of two spans that match.
-        word_score: how a word's score comes from its pieces: ``max`` or ``mean``.
+        word_score: how a word's score comes from its pieces, ``max`` or ``mean``, where the method does not say.
 
     Raises:
         BenchError: for settings out of range.
@@ -57,7 +57,8 @@ class Plausibility:
     def measure(self, explanations: Explanations) -> dict[str, Sequence]:
         """The numbers of each document."""
         batch = explanations.batch
-        scores, visible = word_scores(explanations.maps.values.double(), batch.words, self.word_score)
+        maps = explanations.maps
+        scores, visible = word_scores(maps.values.double(), batch.words, maps.word_score or self.word_score)
         tops = metrics.top_k(scores, self.k, valid=visible).cpu().numpy()
         columns: dict[str, list] = {}
         for own, top, seen, rationale in zip(

@@ -51,7 +51,7 @@ class Removal:
             ``inpaint`` (noisy linear imputation, ROAD), or for patches ``drop`` (their tokens are left out);
             for texts ``mask``, ``delete`` (positions close up), ``pad`` or ``attention`` (attention 0).
         blur_sigma: of the Gaussian, in pixels; None for other fills.
-        word_score: how a word's score comes from its pieces, ``max`` or ``mean``.
+        word_score: how a word's score comes from its pieces, ``max`` or ``mean``, where the method does not say.
         key: of the settings, for messages.
 
     Raises:
@@ -102,7 +102,9 @@ class Removal:
             if tuple(values.shape[1:]) != tuple(grid):
                 values = F.adaptive_avg_pool2d(values[:, None], grid)[:, 0]
             return Scores(values.flatten(1))
-        values, valid = word_scores(maps.values.double(), self._units(batch.words), self.word_score)
+        values, valid = word_scores(
+            maps.values.double(), self._units(batch.words), maps.word_score or self.word_score
+        )
         return Scores(values, valid)
 
     def sizes(self, explanations: Explanations) -> Tensor:

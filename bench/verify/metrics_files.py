@@ -8,12 +8,13 @@ from typing import Any
 
 from torch import nn
 
+from bench.errors import BenchError, first_line
 from bench.verify import scores_images, scores_texts
 from bench.verify.files import UnreadableError, read_arrays, read_json
 from bench.verify.grammar import Entry
 from bench.verify.lines import Line
+from bench.verify.scored_images import ScoredImages
 from bench.verify.scores import DEFAULT, TOLERANCES, compare_section, compare_value, find, leaves, unknown
-from bench.verify.scores_images import ScoredImages
 from bench.verify.stems import Golden, Stem
 from bench.verify.subject import Subject
 
@@ -41,9 +42,17 @@ def compare_metrics(stem: Stem, model: nn.Module) -> list[Line]:
                 golden = Golden(path, read_arrays(path))
         except UnreadableError as e:
             return [Line(stem.name, path.name, "unknown", note=str(e))]
-    if not stem.is_vision:
-        return scores_texts.compare(stem, content, Subject(stem, golden, model))
-    images = ScoredImages(Subject(stem, golden, model))
+    try:
+        return _compared(Subject(stem, golden, model), content)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, BenchError) as e:
+        note = f"not of the form of a file of metrics ({type(e).__name__}: {first_line(e)})"
+        return [Line(stem.name, f"metrics/{stem.name}", "unknown", note=note)]
+
+
+def _compared(subject: Subject, content: Mapping[str, Any]) -> list[Line]:
+    if not subject.stem.is_vision:
+        return scores_texts.compare(subject.stem, content, subject)
+    images, golden = ScoredImages(subject), subject.golden
     lines = []
     for name, section in content.items():
         if name not in DESCRIBING:

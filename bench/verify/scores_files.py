@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.errors import BenchError
+from bench.errors import BenchError, first_line
 from bench.verify.files import UnreadableError, read_arrays, read_json
 from bench.verify.lines import Line
 from bench.verify.offered import metric
@@ -35,6 +35,9 @@ def compare_files(folders: list[Path], data: Path | None) -> list[Line]:
                 lines += compare(path, data)
             except UnreadableError as e:
                 lines.append(Line(path.stem, "–", "unknown", note=str(e)))
+            except (AttributeError, IndexError, KeyError, TypeError, ValueError) as e:
+                note = f"{path} is not of the expected form ({type(e).__name__}: {first_line(e)})"
+                lines.append(Line(path.stem, "–", "unknown", note=note))
     return lines
 
 

@@ -1,7 +1,6 @@
 """Values of metrics on images (``golden/metrics/README.md``): one function for each kind of section."""
 
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,92 +9,12 @@ from torch import Tensor
 
 from bench.verify.grammar import Entry
 from bench.verify.offered import make, metric
-from bench.verify.subject import Subject
+from bench.verify.scored_images import ScoredImages
 
 BINS = (0.01, 0.05, 0.1, 0.2, 0.5)
 NOISE_SEED = 5  # of the noise behind max-sensitivity
-ROWS = 16  # images in one pass
 
 Leaves = Mapping[str, Any]
-
-
-class ScoredImages:
-    """The samples of a file of metrics, what the model says of them, and the maps that are scored.
-
-    Attributes:
-        subject: the model and the images of the file.
-    """
-
-    def __init__(self, subject: Subject):
-        self.subject = subject
-        self._without_subsets: dict[int, Tensor] = {}
-
-    @cached_property
-    def pixels(self) -> Tensor:
-        """In 0..1, before they are normalised."""
-        return torch.from_numpy(self.subject.array("images") / 255)
-
-    @cached_property
-    def masks(self) -> Tensor:
-        """The annotated objects, (samples, height, width), boolean."""
-        packed = np.unpackbits(self.subject.array("masks"), axis=-1)
-        return torch.from_numpy(packed[..., : self.pixels.shape[-1]].astype(bool))
-
-    @cached_property
-    def target(self) -> Tensor:
-        """The predicted classes."""
-        return self.subject.logits().argmax(dim=1)
-
-    @cached_property
-    def clean(self) -> tuple[Tensor, Tensor]:
-        """Probability and logit of the explained class, (samples,) each."""
-        logits, at = self.subject.logits(), self.target[:, None]
-        return logits.softmax(dim=1).gather(1, at)[:, 0], logits.gather(1, at)[:, 0]
-
-    def map(self, name: str) -> Tensor:
-        """A stored map, (samples, patches)."""
-        return torch.from_numpy(self.subject.array(f"map.{name}")).double()
-
-    def upsampled(self, name: str) -> Tensor:
-        """(samples, height, width)."""
-        grid = self.subject.grid
-        return metric("upsample")(self.map(name).unflatten(1, (grid.rows, grid.columns)), grid.size)
-
-    def normalise(self, pixels: Tensor) -> Tensor:
-        """From 0..1 to what the model takes."""
-        settings = self.subject.stem.settings
-        mean, std = (
-            torch.as_tensor(settings.get(k, 0.5), dtype=torch.float64).view(-1, 1, 1) for k in ("mean", "std")
-        )
-        return (pixels - mean) / std
-
-    def masked(self, unit: str, fill: str) -> Any:
-        """What gives logits of images without some of their units."""
-        grid = self.subject.grid
-        mean = torch.as_tensor(self.subject.stem.settings.get("mean", 0.5), dtype=torch.float64)
-        mean = mean.expand(self.pixels.shape[1]).tolist()
-        filled = self.normalise(metric("fill_pixels")(fill, self.pixels, mean))
-        size = (grid.rows, grid.columns) if unit == "patch" else None
-        return metric("MaskedImages")(self.subject.forward, self.subject.inputs, filled, size)
-
-    def without_subsets(self, size: int) -> Tensor:
-        """Logits (samples, subsets, classes) of the images without the stored subsets of so many patches."""
-        if size not in self._without_subsets:
-            chosen = torch.from_numpy(self.subject.array(f"subsets.n{size}")).long()
-            removed = metric("subset_masks")(chosen, self.subject.grid.rows * self.subject.grid.columns)
-            masked, count = self.masked("patch", "mean"), len(self.pixels)
-            with torch.no_grad():
-                found = [
-                    masked(torch.full((len(rows),), sample), rows)
-                    for sample in range(count)
-                    for rows in removed.split(ROWS)
-                ]
-            self._without_subsets[size] = torch.cat(found).unflatten(0, (count, -1))
-        return self._without_subsets[size]
-
-    def outputs(self, masked: Any, ranks: Tensor, most: Tensor, least: Tensor) -> tuple[Any, Any]:
-        """What the model says while units are removed from either end of their order."""
-        return metric("removal_curves")(masked, ranks, most, least, self.target, rows=ROWS)
 
 
 # --- sections of one map
@@ -247,8 +166,7 @@ def agreement(images: ScoredImages, stored: Leaves) -> dict:
 
 def road(images: ScoredImages, stored: Leaves) -> dict:
     """Pixels imputed from what is left, without noise, in the order of transformer attribution."""
-    name = "transformer_attribution"
-    ranks = metric("rank")(images.upsampled(name).flatten(1))
+    ranks = metric("rank")(images.upsampled(images.road_map()).flatten(1))
     counts = torch.tensor(metric("unit_counts")(ranks.shape[1], [p / 100 for p in stored["percentages"]]))
     masked = metric("InpaintedImages")(
         images.subject.forward, images.pixels, images.normalise, torch.zeros(len(ranks)), noise=0.0
@@ -341,6 +259,6 @@ def drops(images: ScoredImages, size: int, what: str) -> Tensor:
 
 def imputed(images: ScoredImages, direction: str, percentage: int, image: int) -> Tensor:
     """One image, in 0..1, after so many per cent of its pixels were imputed."""
-    ranks = metric("rank")(images.upsampled("transformer_attribution"))[image : image + 1]
+    ranks = metric("rank")(images.upsampled(images.road_map()))[image : image + 1]
     gone = metric("removed")(ranks, percentage / 100, most_relevant_first=direction == "morf")
     return metric("inpaint")(images.pixels[image : image + 1], gone)[0]

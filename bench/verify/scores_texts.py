@@ -10,12 +10,13 @@ from torch import Tensor
 from bench.verify.grammar import Entry
 from bench.verify.lines import Line
 from bench.verify.offered import metric
+from bench.verify.scored_images import ROWS
 from bench.verify.scores import DEFAULT, compare_section, leaves, unknown
-from bench.verify.scores_images import BINS, ROWS, curve_scores
+from bench.verify.scores_images import BINS, curve_scores
 from bench.verify.subject import Subject
 
-FILLS = {"mask": "mask", "drop": "delete", "pad": "attention"}
-"""As the files call them, and as ``metrics`` does."""
+FILLS = {"mask": "mask", "drop": "delete", "pad": "attention", "delete": "delete", "attention": "attention"}
+"""As the files call them, and as ``metrics`` does: what they call ``pad`` hides tokens from attention."""
 
 OF_A_SEQUENCE = ("length", "units", "explained", "p_clean", "z_clean")
 

@@ -70,7 +70,8 @@ class Subject:
     def forward(self, inputs: Tensor | dict[str, Tensor]) -> Tensor:
         """Logits (batch, classes); what the model would round to narrower types on its way stays in float64."""
         if self.stem.is_vision:
-            return self.model(inputs)
+            found = self.model(inputs)
+            return getattr(found, "logits", found)
         if not self._rounds:
             return self.model(**inputs).logits
         with Widened():

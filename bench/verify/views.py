@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from methods.common import min_max
 
+PREFIX = ("cls_token", "dist_token", "distillation_token", "reg_token", "register_tokens")
+"""Parameters (1, tokens, width) that stand before the patches."""
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -27,8 +30,15 @@ class Grid:
 
     @classmethod
     def of(cls, model: nn.Module, size: tuple[int, int]) -> "Grid":
-        """Of a model of timm, for images of a size."""
-        return cls(*model.patch_embed.grid_size, model.num_prefix_tokens, size)
+        """Of a model, for images of a size: patches by what timm or the configuration of transformers says."""
+        sides = (
+            getattr(model.config, "patch_size", 0)
+            if hasattr(model, "config")
+            else model.patch_embed.patch_size
+        )
+        sides = (sides, sides) if isinstance(sides, int) else tuple(sides)
+        prefix = [p.shape[1] for name, p in model.named_parameters() if name.rpartition(".")[2] in PREFIX]
+        return cls(size[0] // sides[0], size[1] // sides[1], sum(prefix), size)
 
     def patches(self, maps: Tensor) -> Tensor:
         """(batch, patches) of one number per token, with or without the prefix, or of pixels, summed up."""

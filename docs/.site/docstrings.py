@@ -4,7 +4,7 @@ import ast
 import re
 from pathlib import Path
 
-SECTIONS = {"Args:": "Settings", "Attributes:": "Attributes", "Returns:": "Returns", "Raises:": "Raises"}
+SECTIONS = {"Args:": "Arguments", "Attributes:": "Attributes", "Returns:": "Returns", "Raises:": "Raises"}
 ROLE = re.compile(r":\w+:`~?([^`]+)`")
 ENTRY = re.compile(r"(\*{0,2}[\w., ]+): (.*)")
 
@@ -32,8 +32,8 @@ def markdown(docstring: str) -> str:
 
 def first_sentence(docstring: str) -> str:
     """The first sentence, on one line, headings and formulas left out."""
-    plain = [line for line in docstring.splitlines() if not line.startswith("#")]
-    text = " ".join(" ".join(plain).split()).removeprefix("**Formula.** ")
+    plain = "\n".join(line for line in docstring.splitlines() if not line.startswith("#"))
+    text = " ".join(plain.strip().partition("\n\n")[0].split()).removeprefix("**Formula.** ")
     return (
         ROLE.sub(r"`\1`", re.split(r"(?<=[\w)]\.) ", text, maxsplit=1)[0])
         .replace("``", "`")
@@ -66,7 +66,8 @@ class Module:
     @property
     def title(self) -> str:
         """The heading with which its docstring begins; else its name."""
-        return self.doc.partition("\n")[0][2:] if self.doc.startswith("# ") else self.name.replace("_", " ")
+        name = self.name.replace("_", " ")
+        return self.doc.partition("\n")[0][2:] if self.doc.startswith("# ") else name[:1].upper() + name[1:]
 
 
 def modules(folder: Path) -> list[Module]:

@@ -13,6 +13,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 from docstrings import Module, first_sentence, markdown, modules
 
 ROOT = Path(__file__).parents[2]
+PICTURES = ROOT / "docs" / "pictures" / "methods"
+FIGURE = (
+    "The six in an image of the embedded data, which also shows a small two, on the small model that comes with the "
+    "project (maps of both signs: blue below 0, red above):"
+)
 LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)\s#]+)(#[^)\s]*)?(?=\))")
 # Pages that lie elsewhere, and their place on the site.
 OUTSIDE = {
@@ -105,6 +110,10 @@ def page(module: Module, package: str, chosen: dict[str, list[str]], key: str) -
     names = [name for cls in module.classes for name in chosen.get(cls, ())]
     if names:
         parts.append("## In the benchmark\n\n" + ", ".join(f"`{key}={name}`" for name in names))
+    drawn = [name for name in names if (PICTURES / f"{name}.jpg").exists()]
+    if key == "method" and drawn:
+        shown = [f"![{name}](../pictures/methods/{name}.jpg){{ title={name} }} `{name}`" for name in drawn]
+        parts.append(f"{FIGURE}\n\n" + "\n\n".join(shown))
     for name, doc in {**module.classes, **module.functions}.items():
         if doc:
             parts.append(f"## {package}.{name}\n\n{markdown(doc)}")

@@ -207,7 +207,9 @@ class Graph:
         """
         if self.kind(step) != kind:
             found = "nothing" if step is None else self.trace.steps[step].name
-            raise RefusedError(f"{what} cannot be found: expected a {kind} operation there, found {found}")
+            raise RefusedError(
+                f"{what} cannot be found: expected an operation of the kind {kind} there, found {found}"
+            )
         return step
 
 
@@ -227,7 +229,9 @@ class Block:
         self.attention = self._product.attention
 
     def _refuse(self, what: str) -> RefusedError:
-        return RefusedError(f"in block {self.number}, {what}")
+        return RefusedError(
+            f"in block {self.number}, {what}; choose a method that reads attention alone, such as GAE or rollout"
+        )
 
     # --- numbers of steps
 
@@ -427,13 +431,19 @@ class Block:
 # --- the whole
 
 
-def constants(graph: Graph, blocks: Sequence[Block]) -> list[Constant]:
-    """What is added on the way to the logits that does not depend on the input, in order; not to scores."""
+def constants(graph: Graph, blocks: Sequence[Block], logits: int) -> list[Constant]:
+    """What is added on the way to the logits that does not depend on the input, in order; not to scores.
+
+    What no logit depends on, such as a pooler that the head does not read, is left out.
+
+    Args:
+        logits: the number of the step that computed them.
+    """
     scores = {step for block in blocks for step in block.score_steps}
     starts, end, found = [block.start for block in blocks], blocks[-1].end, []
     for number, step in enumerate(graph.trace.steps):
         value, given = _added(step)
-        if value is None or number in scores:
+        if value is None or number in scores or not graph.trace.depends(logits, number):
             continue
         block = len(starts) if number > end else sum(start < number for start in starts) - 1
         is_conv = step.kind == "pixels"

@@ -161,7 +161,7 @@ class Tape:
         Raises:
             RefusedError: if the blocks cannot be found, by which they are sorted.
         """
-        return constants(self._graph, self.blocks)
+        return constants(self._graph, self.blocks, self._graph.trace.step_of(self.logits))
 
     @cached_property
     def head(self) -> list[Linear | Norm | Activation]:

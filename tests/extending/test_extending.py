@@ -71,11 +71,15 @@ def test_the_commands_of_the_page(own):
             command, cwd=own.folder, capture_output=True, text=True, env=environment, check=False
         )
         assert done.returncode == 0, done.stderr
-    assert "my_method" in done.stdout
+    assert "gradient × input" in done.stdout
 
 
 def lines_of(run, *arguments: str) -> list[dict]:
-    return [line for line in json.loads(run("bench.status", *arguments, "--json")) if line["state"] == "done"]
+    return [
+        line
+        for line in json.loads(run("bench.status.__main__", *arguments, "--json"))
+        if line["state"] == "done"
+    ]
 
 
 def page_of(run, *arguments: str) -> str:
@@ -87,7 +91,7 @@ def test_a_method(own):
     own.bring("my_method")
     own("bench", "task=segmentation", "method=my_method", "limit=2")
     chosen = ("table=segmentation", "limit=2")
-    assert "my_method" in own("bench.tables.__main__", *chosen)
+    assert "gradient × input" in own("bench.tables.__main__", *chosen)
     assert any(line["method"] == "my_method" for line in lines_of(own, "task=segmentation", "limit=2"))
     assert "gradient × input" in page_of(own, "limit=2")
 

@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
+from math import ceil
 
 import torch
 
@@ -25,6 +26,7 @@ from tests.families.family import Family
 
 FIGURES = (*CHECKS, VARIANTS, MIXED, DROPPED)
 MARKS = {REFUSED: "no", WRONG: "**wrong**", FAILED: "**failed**"}
+MOST_COLUMNS = 10  # of methods in one table
 LIBRARIES = ("torch", "timm", "transformers", "torchvision")
 
 INTRODUCTION = """# Model families
@@ -32,9 +34,10 @@ INTRODUCTION = """# Model families
 Made by `make models` from unmodified classes of timm, transformers, torchvision and torch with random weights
 (`tests/families`), with {versions}. {count} families, {explained} of which at least one method explains.
 
-*yes*: the method explains the family, and `methods.verify` found nothing wrong, in float64, on two samples (texts of
-unequal length). *no*: the method refuses the family, for the reason below the table. Figures are the largest over the
-methods that explain it:
+The first table says how many methods explain a family, and how exactly; those below it, which. *yes*: the method
+explains the family, and `methods.verify` found nothing wrong, in float64, on two samples (texts of unequal length).
+*no*: the method refuses the family, for the reason of that number at the end. Methods that draw are checked with
+fewer draws. Figures are the largest over the methods that explain the family:
 
 - *logits*: those on the tape against the model's own, relative; at most {logits:.0e}.
 - *alone*: the map of a sample alone against its map in the batch; at most {alone:.0e}.
@@ -45,28 +48,46 @@ methods that explain it:
   {variants:.0e}.
 - *mixed*: maps in mixed precision against float64; at most {mixed:.0e}.
 - *dropped*: no error; the share of relevance (of both signs) that position embeddings, attention masks and biases of
-  scores would get under the proposed rules, which give it to nobody.
-
-"""
+  scores would get under the proposed rules, which give it to nobody."""
 
 
 def table(families: Sequence[Family], chosen: Mapping[str, Callable]) -> tuple[str, list[str]]:
-    """The table of families in markdown, with the reasons of refusals below it; and what must not be."""
-    head = ["family", "example", *chosen, *FIGURES]
-    align = [":--"] * 2 + [":-:"] * len(chosen) + ["--:"] * len(FIGURES)
-    lines, reasons, faults, explained = [head, align], [], [], 0
+    """The tables of families in markdown, with the reasons of refusals below them; and what must not be."""
+    rows, reasons, faults, explained = [], [], [], 0
     for family in families:
         started = time.monotonic()
         found = checks.judge(family, chosen)
         say(f"{family.name}: {time.monotonic() - started:.1f} s")
         faults += [f"{family.name}, {title}: {reason}" for title, reason in found.faults.items()]
-        explained += any(answer.kind == EXPLAINED for answer in found.answers.values())
+        count = sum(answer.kind == EXPLAINED for answer in found.answers.values())
+        explained += count > 0
         figures = [_figure(found, name) for name in FIGURES]
-        lines.append([family.name, f"`{family.example}`", *_marks(found, reasons), *figures])
-    text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    listed = [f"{number}. {reason}" for number, reason in enumerate(reasons, start=1)]
-    text += "\n\nReasons:\n\n" + "\n".join(listed) if listed else ""
-    return _introduction(len(families), explained) + text + "\n", faults
+        overview = [family.name, f"`{family.example}`", f"{count} of {len(chosen)}", *figures]
+        rows.append((overview, _marks(found, reasons)))
+    parts = [_introduction(len(families), explained)]
+    parts.append(_markdown(["family", "example", "methods", *FIGURES], [overview for overview, _ in rows], 2))
+    for titles, start in _groups(list(chosen)):
+        marks = [[overview[0], *marks[start : start + len(titles)]] for overview, marks in rows]
+        parts.append(_markdown(["family", *titles], marks, 1))
+    if reasons:
+        parts += [
+            "Reasons:",
+            "\n".join(f"{number}. {reason}" for number, reason in enumerate(reasons, start=1)),
+        ]
+    return "\n\n".join(parts) + "\n", faults
+
+
+def _groups(titles: list[str]) -> list[tuple[list[str], int]]:
+    """The methods of each table, as many in each as can be read side by side, and the place of the first."""
+    count = ceil(len(titles) / MOST_COLUMNS)
+    size = ceil(len(titles) / max(count, 1))
+    return [(titles[start : start + size], start) for start in range(0, len(titles), max(size, 1))]
+
+
+def _markdown(head: list[str], rows: list[list[str]], names: int) -> str:
+    """A table whose first columns are names, and whose others are centred."""
+    align = [":--"] * names + [":-:"] * (len(head) - names)
+    return "\n".join("| " + " | ".join(line) + " |" for line in [head, align, *rows])
 
 
 def _marks(found: Verdict, reasons: list[str]) -> list[str]:

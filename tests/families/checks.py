@@ -12,9 +12,8 @@ from torch import Tensor
 from bench.catalogue import Catalogue
 from bench.config import DESCRIPTION, build
 from methods import Patches, Words, verify
-from methods.players import ids_of, mask_of
 from methods.relevance import PROPOSED, Tape
-from tests.families.family import Example, Family
+from tests.families.family import END, PATCH, VOCABULARY, Example, Family
 
 CHECKS = ("logits", "alone", "gradient", "conserved")  # of methods.verify, those whose figure is an error
 VARIANTS, MIXED, DROPPED = "variants", "mixed", "dropped"
@@ -26,6 +25,10 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "transformer_attribution": {"start_layer": 0},
     "rollout": {"start_layer": 0},
     "gradcam": {"weights": "matrix"},
+    # The authors' settings are for 12 blocks; these models have two.
+    "tam": {"start_layer": 0},
+    "beyond_intuition_head": {"start_layer": 0},
+    "beyond_intuition_token": {"start_layer": 0},
 }
 EXPLAINED, REFUSED, WRONG, FAILED = "explained", "refused", "wrong", "failed"
 
@@ -112,7 +115,7 @@ def judge(family: Family, chosen: Mapping[str, Callable]) -> Verdict:
 def _answer(examples: Mapping[str, Example], method: Callable, found: Verdict) -> Answer:
     """Raises whatever is no refusal."""
     example = next(iter(examples.values()))
-    method = _told(method, example)
+    method = told(method, example)
     try:
         figures = verify(method, example.forward, example.inputs).figures
     except ValueError as e:  # a model or settings that the method cannot handle
@@ -184,27 +187,40 @@ def difference(ours: Tensor, expected: Tensor) -> float:
     return (error / expected.flatten(1).norm(dim=1).clamp(min=1e-300)).max().item()
 
 
-def _told(method: Callable, example: Example) -> Callable:
-    """The method, told of the model's tokens what it asks for.
+def told(method: Callable, example: Example) -> Callable:
+    """The method, told what it asks for of a model and of a batch, as the benchmark tells it.
 
-    That is how many stand before the patches, if it is known; and for methods that remove players each token of a
-    text, or the four quarters of an image, which need not be the model's patches.
+    These are how many tokens the model has before its patches, if that is known, and which parts of an input are
+    removed together: of images 16 squares, of texts each token but the last, which ends it.
     """
+    if _has(method, "prefix_tokens"):
+        tokens = _prefix_tokens(example)
+        return method if tokens is None else replace(method, prefix_tokens=tokens)
+    return replace(method, players=_players(example)) if _has(method, "players") else method
+
+
+def _prefix_tokens(example: Example) -> int | None:
+    """How many tokens stand before the patches: what timm's model says, else what is left of all; None: unknown."""
     tokens = getattr(example.module, "num_prefix_tokens", None)
-    if _has(method, "prefix_tokens") and isinstance(tokens, int):
-        method = replace(method, prefix_tokens=tokens)
-    if not _has(method, "players"):
-        return method
-    if isinstance(example.inputs, Tensor) and example.inputs.is_floating_point():
-        return replace(method, players=Patches((2, 2)))
-    ids = ids_of(example.inputs)
-    mask = mask_of(example.inputs)
-    lengths = torch.full((len(ids),), ids.shape[1]) if mask is None else mask.sum(dim=1)
-    places = torch.arange(ids.shape[1])
-    inner = (places > 0) & (
-        places < lengths[:, None] - 1
-    )  # the first and the last stay, as special tokens do
-    return replace(method, players=Words(torch.where(inner, places, -1), mask_id=1))
+    if isinstance(tokens, int) or not isinstance(example.inputs, Tensor):
+        return tokens
+    try:
+        tape = Tape.record(example.forward, example.inputs, backward=False)
+    except ValueError:  # the method will say so
+        return None
+    height, width = example.inputs.shape[-2:]
+    left = tape.attentions[0].shape[-1] - (height // PATCH) * (width // PATCH)
+    return left if left >= 0 else None
+
+
+def _players(example: Example) -> Patches | Words:
+    inputs = example.inputs
+    if isinstance(inputs, Tensor):
+        return Patches((4, 4), _prefix_tokens(example) or 0)  # divides all images of the families
+    ids, mask = inputs["input_ids"], inputs["attention_mask"]
+    removed = (mask == 1) & (ids != END)
+    groups = torch.where(removed, torch.arange(ids.shape[1]), -1)
+    return Words(groups, mask_id=VOCABULARY - 1, pad_id=0)
 
 
 def _has(method: Callable, name: str) -> bool:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import bench  # noqa: F401
-from methods import RawAttention, RefusedError, TransformerAttribution
+from methods import LeaveOneOut, Patches, RawAttention, RefusedError, TransformerAttribution, ViTCX
 from tests.families import __main__ as program
 from tests.families import checks
 from tests.families.checks import EXPLAINED, FAILED, REFUSED, WRONG, Answer, difference, in_double, judge
@@ -213,12 +213,14 @@ def test_the_table_says_what_works_and_why_not(run):
         families, {"raw": RawAttention(), "whole": TransformerAttribution(start_layer=0)}
     )
     assert code == 0
-    small, swin, reason = (
+    figures, refused, small, swin, reason = (
         line for line in written.splitlines() if line.startswith(("| small", "| windowed", "1."))
     )
-    assert small.split(" | ")[2:4] == ["yes", "yes"]
-    assert small.count("e-") + small.count("0e+00") == 5  # figures; it has no variants
-    assert swin.split(" | ")[2:4] == ["no (1)", "no (1)"]
+    assert figures.split(" | ")[2] == "2 of 2"
+    assert figures.count("e-") + figures.count("0e+00") == 5  # it has no variants
+    assert refused.split(" | ")[2] == "0 of 2"
+    assert small == "| small | yes | yes |"
+    assert swin == "| windowed attention (Swin) | no (1) | no (1) |"
     assert "windowed" in reason
     assert "2 families, 1 of which" in written
     assert f"torch {torch.__version__}" in written
@@ -232,6 +234,21 @@ def test_a_fault_is_in_the_table_and_in_the_exit_code(run):
     assert "| yes | **wrong** (2) |" in written
     assert written.count("**failed** (1)") == 2
     assert "fault: small, wrong: OfTheBatch misses the check 'alone'" in printed.err
+
+
+def test_many_methods_are_in_tables_of_a_width_that_can_be_read(run):
+    _, written, _ = run([SMALL], {f"raw {i}": RawAttention() for i in range(11)})
+    heads = [line for line in written.splitlines() if line.startswith("| family | raw")]
+    assert [line.count("raw") for line in heads] == [6, 5]
+    assert "raw 10" in heads[1]
+
+
+def test_methods_are_told_what_the_benchmark_tells_them():
+    texts, images = BY_NAME["BERT"].build(), BY_NAME["ViT with registers (DINOv2)"].build()
+    assert checks.told(LeaveOneOut(), texts).players.groups[1].tolist() == [0, 1, 2, 3, 4, -1, -1, -1, -1]
+    assert checks.told(LeaveOneOut(), images).players == Patches((4, 4), images.module.num_prefix_tokens)
+    assert checks.told(ViTCX(), images).prefix_tokens == images.module.num_prefix_tokens
+    assert checks.told(ViTCX(), BY_NAME["SigLIP of transformers"].build()).prefix_tokens == 0
 
 
 def test_some_families_are_looked_at_without_a_table(run):

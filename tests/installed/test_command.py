@@ -14,21 +14,21 @@ from bench.errors import BenchError
 from bench.listing import KINDS, listed
 from bench.listing import main as listing
 
-LATER = {"verify"}  # a command may be of a module that an installation does not have
-
 
 @pytest.mark.parametrize("name", sorted(command.COMMANDS))
 def test_a_command_is_a_program_and_says_what_it_does(name, capsys):
     module = command.COMMANDS[name].module
-    if name in LATER and find_spec(module.removesuffix(".__main__")) is None:
-        with pytest.raises(BenchError, match=f"tebench {name}: this installation has no {module}"):
-            command.run(name, [])
-        return
     source = find_spec(module).origin
     with open(source, encoding="utf-8") as file:
         assert f"def {command.COMMANDS[name].function}(" in file.read()
     assert len(command.documentation(name)) > 20
     assert "python -m bench." not in command.documentation(name)
+
+
+def test_a_command_of_a_module_that_is_not_there(monkeypatch):
+    monkeypatch.setitem(command.COMMANDS, "later", command.Command("bench.later.__main__", "something"))
+    with pytest.raises(BenchError, match=r"tebench later: this installation has no bench\.later"):
+        command.run("later", [])
 
 
 def test_no_command_is_imported_for_its_help(monkeypatch, capsys):
@@ -120,3 +120,24 @@ def test_bash_completes_behind_an_equals_sign(tmp_path):
 def test_a_shell_that_is_not_known():
     with pytest.raises(BenchError, match="completion tcsh: expected bash or zsh"):
         completion(["tcsh"])
+
+
+@pytest.mark.parametrize("launcher", ["local", "slurm"])
+def test_a_launcher_that_is_not_installed_is_named_with_its_extra(launcher, monkeypatch):
+    import bench.__main__ as program
+
+    monkeypatch.setitem(program.PLUGINS, launcher, "no_such_namespace.plugin")
+    monkeypatch.setattr(sys, "argv", ["tebench run", "-m", f"hydra/launcher={launcher}"])
+    with pytest.raises(BenchError, match=rf"hydra/launcher={launcher}: what it needs .*bench\[cluster\]"):
+        program.run_sweep()
+
+
+def test_wandb_that_is_not_installed_is_named_with_its_extra(monkeypatch):
+    from bench.runner import tracking
+
+    settings = {"mode": "offline", "project": "p", "entity": None, "group": None}
+    tracking.check(settings)
+    monkeypatch.setattr(tracking, "find_spec", lambda name: None)
+    tracking.check(settings | {"mode": "disabled"})
+    with pytest.raises(BenchError, match=r"wandb is not installed; pip install .*bench\[wandb\]"):
+        tracking.check(settings)

@@ -9,8 +9,10 @@ import torch
 
 from methods import (
     AGCAM,
+    ALTI,
     GAE,
     IIA,
+    LRP,
     PALRP,
     RISE,
     AttCAT,
@@ -26,7 +28,11 @@ from methods import (
     IntegratedGradients,
     LeGrad,
     LibraGrad,
+    PartialLRP,
+    RandomMap,
+    RawAttention,
     RefusedError,
+    Rollout,
     SmoothGrad,
     Tape,
     TokenCAM,
@@ -177,6 +183,11 @@ class Counted:
         TransformerAttribution(start_layer=0),
         TransformerAttribution(start_layer=1, use_gradient=False),
         GradCAM(),
+        LRP(),
+        PartialLRP(),
+        Rollout(),
+        RawAttention(),
+        RandomMap(),
         GAE(start_layer=-1),
         AttCAT(start_layer=1),
         GAE(last_block_only=True),
@@ -226,7 +237,7 @@ def test_patches_that_do_not_tile_the_image_are_refused(vit):
         ViTCX(prefix_tokens=2)(vit, IMAGES)
 
 
-@pytest.mark.parametrize("method", [LeGrad(), AGCAM(), TokenTM()], ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize("method", [LeGrad(), AGCAM(), TokenTM(), ALTI()], ids=lambda m: type(m).__name__)
 def test_attention_pooling_is_refused_by_what_reads_rows_of_tokens(method):
     with pytest.raises(RefusedError, match="pools the tokens"):
         method(make_vit(depth=2, class_token=False, global_pool="map").double(), IMAGES)

@@ -2,6 +2,8 @@
 
 import bench  # noqa: F401  isort: skip  (lets transformers be imported)
 
+from dataclasses import replace
+
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForSequenceClassification
@@ -115,6 +117,24 @@ def test_integrated_gradients_of_a_baseline_of_tokens_are_complete():
     change = (bert(**inputs).logits - bert(**baseline).logits)[0, 1]
     total = method(lambda x: bert(**x).logits, inputs, torch.tensor([1])).sum()
     torch.testing.assert_close(total, change, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        Gradient("l2"),
+        InputXGradient(),
+        IntegratedGradients(points=2, token_id=1),
+        IntegratedGradients(points=2, entry="embeddings"),
+        SmoothGrad(samples=1),
+    ],
+    ids=lambda m: type(m).__name__,
+)
+def test_gradients_in_float64_of_a_model_in_float32(method):
+    bert, inputs = make_bert(), texts()
+    maps = replace(method, dtype="float64")(lambda x: bert(**x).logits, inputs)
+    bert.double()
+    torch.testing.assert_close(maps, method(lambda x: bert(**x).logits, inputs), rtol=1e-9, atol=1e-12)
 
 
 def test_tokens_alone_are_explained_as_with_a_mask_of_ones():

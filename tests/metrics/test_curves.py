@@ -112,6 +112,15 @@ def test_a_number_that_is_missing_is_counted_and_not_0():
     assert statistic.count == 2
 
 
+def test_hits_are_a_proportion():
+    metric = ColumnMean(**NAMED, column="hit", share=True)
+    statistic = metric.statistics({"hit": np.array([1.0, None, 0.0, 1.0], dtype=object)})[0]
+    assert statistic.proportion
+    assert (statistic.value, statistic.count) == (pytest.approx(2 / 3), 3)
+    with pytest.raises(ValueError, match="hits"):
+        metric.statistics({"hit": np.array([0.5])})
+
+
 @pytest.mark.parametrize(
     ("make", "named"),
     [

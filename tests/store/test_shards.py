@@ -184,7 +184,7 @@ def test_the_command_for_tables_takes_partial(configure, monkeypatch):
         asked.append(config["task"]["name"])
         raise BenchError(f"partial {partial}")
 
-    monkeypatch.setattr("bench.tables.__main__.table", refuse)
+    monkeypatch.setattr("bench.tables.program.table", refuse)
     with pytest.raises(BenchError, match="partial True"):
         main(["table=segmentation", "suite=embedded", "--partial"])
     assert asked == ["segmentation"]

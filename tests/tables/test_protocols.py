@@ -148,8 +148,8 @@ def test_the_ablation_leaves_out_a_class_for_which_nothing_was_ablated(keep):
         image = keep(method, perturbation(), "explained=predicted")
     keep("transformer_attribution", perturbation(), "explained=target")
     assert list(ablation([image]).shown.columns) == [NEGATIVE, POSITIVE]
-    assert "explained: predicted class;" in ablation([image]).caption
-    assert "explained: predicted and target class;" in table(image).caption
+    assert "explained: the predicted class;" in ablation([image]).caption
+    assert "explained: the predicted and the annotated class;" in table(image).caption
     assert f"{NEGATIVE} (annotated class)" in table(image).shown.columns
 
 

@@ -140,11 +140,11 @@ def test_public_re_runs_are_small_tables(keep):
 def test_a_caption_is_in_english(keep):
     made = table(keep("rollout", perturbation()))
     assert (
-        "explained: the predicted class; images squashed to 224 × 224 pixels; bilinear interpolation; 0 to 90 in steps "
-        "of 10 % of the pixels masked; with black; a hit is the annotated class."
+        "explained: the predicted class; images squashed to 224 × 224 pixels; bilinear interpolation; "
+        "pixels masked, in %: 0 to 90 in steps of 10; masked pixels are black; a hit is the annotated class."
     ) in made.caption
     made = table(keep("rollout", perturbation(), "protocol=clean"))
-    assert "the model's mean colour" in made.caption
+    assert "of the model's mean colour" in made.caption
     assert "a hit is the annotated class and the class predicted for the whole image" in made.caption
     made = table(keep("rollout", token_f1()))
     assert "k = 5 to 80 in steps of 5; documents cut at 512 word pieces" in made.caption

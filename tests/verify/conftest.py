@@ -3,6 +3,7 @@
 import bench  # noqa: F401  isort: skip  (lets timm and transformers be imported)
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -76,11 +77,22 @@ def write_bert(path, name="fern"):
     return folder
 
 
-@pytest.fixture
-def vit_folder(tmp_path):
-    return write_vit(tmp_path)
+@pytest.fixture(scope="session")
+def made(tmp_path_factory):
+    """Both, made once."""
+    folders = {"vit": tmp_path_factory.mktemp("vit"), "bert": tmp_path_factory.mktemp("bert")}
+    write_vit(folders["vit"])
+    write_bert(folders["bert"])
+    return folders
 
 
 @pytest.fixture
-def bert_folder(tmp_path):
-    return write_bert(tmp_path)
+def vit_folder(made, tmp_path):
+    shutil.copytree(made["vit"], tmp_path, dirs_exist_ok=True)
+    return Folder(tmp_path)
+
+
+@pytest.fixture
+def bert_folder(made, tmp_path):
+    shutil.copytree(made["bert"], tmp_path, dirs_exist_ok=True)
+    return Folder(tmp_path)

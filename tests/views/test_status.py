@@ -119,9 +119,20 @@ def test_the_cells_of_a_suite_are_known_before_any_is_run(tmp_path):
     command = [sys.executable, "-m", "bench.status", "--json", f"paths.results={tmp_path}"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     lines = json.loads(done.stdout)
-    assert {line["kind"] for line in lines} == {"masking", "mask_overlap", "rationale_overlap"}
+    kinds = {line["kind"] for line in lines}
+    assert {
+        "masking",
+        "mask_overlap",
+        "rationale_overlap",
+        "removal_curves",
+        "localisation",
+        "plausibility",
+    } <= kinds
     assert {line["state"] for line in lines} == {"missing"}
     assert sum(line["kind"] == "masking" for line in lines) == 2 * 7 + 3
+    # Two fills for images and two for texts; rationale overlap is part of two tasks, and one cell in both.
+    assert sum(line["kind"] == "removal_curves" for line in lines) == 2 * 7 + 2 * 7
+    assert sum(line["kind"] == "rationale_overlap" for line in lines) == 9
     assert not list(tmp_path.iterdir())
 
 
