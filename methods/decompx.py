@@ -189,11 +189,7 @@ class _Decomposition:
         entering = self._normed(norm, self.vectors, before) if block.is_pre_norm else self.vectors
         weight, bias = value_map(self._tape, block)
         weight, bias = weight.to(entering), bias.to(entering)
-<<<<<<< HEAD
-        attention = self._sample.attention(block.attention).to(entering)[:, self._rows]
-=======
         attention = self._sample.attention(block.attention)[:, self._rows].to(entering)
->>>>>>> main
         out = block.projection.weight.detach().to(entering)
         added = self.vectors[self._rows]  # the skip connection
         count, width = entering.shape[1:]

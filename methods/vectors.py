@@ -81,10 +81,7 @@ def projected(block, sample: Sample) -> Tensor:
         RefusedError: if the output projection does not read the heads side by side.
     """
     values = block.values[sample.number].detach()[:, sample.tokens]
-<<<<<<< HEAD
-=======
     # Some models take the softmax in another type than what it weighs.
->>>>>>> main
     joined = (sample.attention(block.attention).to(values) @ values).transpose(0, 1).flatten(1)
     expect(joined, sample.of(block.projection.input), "what the output projection reads")
     weight = block.projection.weight.detach().to(values)
