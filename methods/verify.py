@@ -144,6 +144,10 @@ class _Checks:
             tape = Tape.record(self._forward, self._inputs, dtype="float64")
         except NoAttentionError:  # a method that reads none explains such a model all the same
             tape = None
+        except RefusedError:  # and so does one that has no use for a tape
+            if uses:
+                raise
+            tape = None
         return {
             "logits": self._bound("logits", lambda: self._of_logits(tape), tape is not None),
             "alone": self._bound(

@@ -35,9 +35,9 @@ class NoAttentionError(ValueError):
 
 
 class Use(NamedTuple):
-    """That a tape was read: for what, whether at attentions, and under which rules."""
+    """That a tape was recorded or read: for what, whether at attentions, and under which rules."""
 
-    what: Literal["gradient", "relevance"]
+    what: Literal["record", "gradient", "relevance"]
     at_attention: bool
     rules: RuleSet | None
 
@@ -239,6 +239,8 @@ class Tape:
             )
         if isinstance(forward, nn.Module):
             check(forward)
+        for uses in _observers:
+            uses.append(Use("record", False, None))
         types, precise = DTYPES.get(dtype, (None, None)), dtype == "mixed"
         with torch.inference_mode(False), torch.set_grad_enabled(backward), _no_fast_path():
             try:

@@ -1,11 +1,14 @@
 """Methods that remove words, patches and segments: each against its definition, written out for one sample."""
 
+import bench  # noqa: F401  isort: skip  (lets timm and transformers be imported)
+
 from dataclasses import replace
 from itertools import combinations, pairwise
 from math import exp, factorial
 
 import numpy as np
 import pytest
+import timm
 import torch
 
 from methods import (
@@ -15,12 +18,13 @@ from methods import (
     Occlusion,
     PartitionSHAP,
     Patches,
+    RawAttention,
     RefusedError,
     Segments,
     Words,
     verify,
 )
-from tests.support.small_models import IMAGES, LENGTHS, make_bert, make_llama, make_vit, texts
+from tests.support.small_models import IMAGES, LENGTHS, enlarged, make_bert, make_llama, make_vit, texts
 
 pytestmark = pytest.mark.numerical
 
@@ -585,3 +589,19 @@ def test_sizes_are_drawn_as_the_kernel_says():
     method(forward, layout.inputs[:1], TARGET[:1])
     drawn = np.bincount(sizes, minlength=9)[1:8]
     np.testing.assert_allclose(drawn / drawn.sum(), kernel.numpy(), atol=0.04)
+
+
+@pytest.mark.parametrize("architecture", ["swin", "none"])
+def test_models_without_attention_between_all_tokens_are_explained(architecture):
+    """These methods have no use for a tape, so what it refuses does not keep them from being checked."""
+    if architecture == "swin":
+        sizes = {"img_size": 32, "patch_size": 2, "window_size": 4, "embed_dim": 8}
+        depths = {"depths": (1, 1), "num_heads": (2, 2), "num_classes": 5}
+        model = timm.create_model("swin_tiny_patch4_window7_224", **sizes, **depths)
+    else:
+        model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 5))
+    found = verify(LeaveOneOut(players=Patches((2, 2))), enlarged(model), IMAGES)
+    assert found.figures["alone"] <= 1e-6
+    assert found.figures["logits"] == "not applicable"
+    with pytest.raises(ValueError, match=r"windowed attention|no attention was seen"):
+        verify(RawAttention(), model, IMAGES)
