@@ -68,10 +68,12 @@ def test_methods_have_places_and_titles_of_their_own():
         assert len({section[key] for section in sections}) == len(sections)
 
 
-@pytest.mark.parametrize("name", [name for name in choices("method") if name not in ("custom", "oracle")])
+@pytest.mark.parametrize(
+    "name", [name for name in choices("method") if name not in ("custom", "oracle", "reversed_oracle")]
+)
 def test_a_method_is_built_from_its_file_and_says_what_it_costs(name):
     cost = build("method", method_section(name, [])).passes(197, 12)
-    assert cost.forward >= 1
+    assert cost.forward >= (0 if name == "centre" else 1)  # which never looks at the model
     assert cost.backward >= 0
 
 
