@@ -80,6 +80,9 @@ sanity: setup ## does the map depend on the class (random logit) and on what the
 	$(RUN) experiment=sanity $(CHOICE)
 	$(BIN)/python -m bench.tables table=sanity $(CHOICE)
 
+agreement: setup ## how far the methods agree whose maps of the test images are kept (after make table1; ARGS='task=...')
+	$(BIN)/python -m bench.tables.agreement $(CHOICE)
+
 # Cells, figure and table of a task whose experiment has its name.
 define scored
 $(RUN) experiment=$(1) $(CHOICE)
@@ -149,5 +152,6 @@ lint: setup ## check style
 clean: ## remove .venv, generated data and per-sample rows; tables stay
 	rm -rf .venv site build data/embedded results/*/cells results/*/report outputs multirun wandb .pytest_cache .ruff_cache *.egg-info
 
-.PHONY: help setup constraints quick docs tables table1 table2 figure4 ablation report run sweep $(SWEEPS) finetune-movies \
+.PHONY: help setup constraints quick docs tables table1 table2 figure4 ablation faithfulness localisation plausibility \
+	robustness sanity agreement report run sweep $(SWEEPS) finetune-movies \
 	models verify speed gpu precision profile train-embedded test test-slow test-cpus browser-test slurm-test lint clean

@@ -128,9 +128,13 @@ def _imputed(image: Tensor, missing: Tensor) -> Tensor:
         block = torch.diag(weights[y, own]) - beside[own][:, own]
         right = from_known[:, y, own].T
         if y and len(columns[y - 1]):
-            above = across[own][:, columns[y - 1]]
-            block = block - above @ couplings[-1]
-            right = right + above @ constants[-1]
+            above = torch.cat([couplings[-1], constants[-1]], dim=1)
+            whole = image.new_zeros(width + 2, above.shape[1])
+            whole[columns[y - 1] + 1] = above
+            # The product with the coupling of two rows, which has three diagonals.
+            above = (DIRECT * whole[1:-1] + DIAGONAL * (whole[:-2] + whole[2:]))[own]
+            block = block - above[:, : len(own)]
+            right = right + above[:, len(own) :]
         following = columns[y + 1] if y + 1 < height else own[:0]
         factor = torch.linalg.cholesky(block)
         solved = torch.cholesky_solve(torch.cat([across[own][:, following], right], dim=1), factor)
