@@ -40,7 +40,7 @@ def test_what_was_found_of_kept_maps_is_said_of_all_that_is_measured_of_them(con
     another = configure("segmentation", *SAME, "protocol.segmentation.threshold=0.4", f"keep={keep}")
     run(another)
     assert record_of(config)["checks"] == record_of(another)["checks"]
-    assert "the maps of two classes are the same" in "\n".join(table(another).footnotes)
+    assert "the maps of two classes are the same" in "\n".join(table(another).findings)
 
 
 def test_the_oracle_and_maps_made_elsewhere_need_no_check(configure):
@@ -107,7 +107,7 @@ def test_a_method_that_draws_anew_is_told_from_the_others(configure):
     config = configure("segmentation", *own("Drawing"))
     run(config)
     assert record_of(config)["checks"]["alone"] == NOT_APPLICABLE
-    assert "its maps cannot be made again" in "\n".join(table(config).footnotes)
+    assert "its maps cannot be made again" in "\n".join(table(config).findings)
 
 
 def test_the_check_leaves_what_is_drawn_as_it_was(vit, images):
@@ -211,9 +211,9 @@ def test_not_finite_maps_end_a_run_and_are_named(configure):
 
 def test_a_table_warns(keep):
     config = keep("gradcam", perturbation(), record={"checks": {"deviation": 0.2}})
-    footnotes = "\n".join(table(config).footnotes)
+    footnotes = "\n".join(table(config).findings)
     assert "relative deviation of maps from those in float64, at most: 0.2" in footnotes
-    assert "gradcam" in footnotes
+    assert "GradCAM" in footnotes
 
 
 def test_rows_do_not_depend_on_where_the_check_was(configure, tmp_path):

@@ -38,7 +38,7 @@ def test_they_score_as_the_maps_that_a_method_makes(configure, kept, tmp_path):
     pd.testing.assert_frame_equal(rows_of(foreign)[columns], rows_of(config)[columns], check_exact=True)
     made = table(foreign)
     assert set(made.shown.index) == {"gradcam", "theirs"}
-    (note,) = [note for note in made.footnotes if note.startswith("The maps of theirs were made elsewhere")]
+    (note,) = [note for note in made.findings if note.startswith("The maps of theirs were made elsewhere")]
     assert "model, dataset, resize" in note
     assert "explained class" not in note
 

@@ -15,9 +15,12 @@ from tests.support.cells import begun, cell_of, cells_of, finished, record_of, r
 
 
 class Counted(methods.GradCAM):
-    """A method that counts the samples that it is called for."""
+    """A method that counts the samples that it is called for, but not to be checked."""
 
     calls = 0
+
+    def for_check(self):
+        return methods.GradCAM()
 
     def __call__(self, forward, inputs, target=None):
         Counted.calls += len(inputs)
@@ -27,6 +30,9 @@ class Counted(methods.GradCAM):
 class CountedRollout(methods.Rollout):
     """The same, of a method that does not depend on the class."""
 
+    def for_check(self):
+        return methods.Rollout()
+
     def __call__(self, forward, inputs, target=None):
         Counted.calls += len(inputs)
         return super().__call__(forward, inputs, target)
@@ -34,6 +40,9 @@ class CountedRollout(methods.Rollout):
 
 class CountedAttribution(methods.TransformerAttribution):
     """The same, of a method with another map for another class."""
+
+    def for_check(self):
+        return methods.TransformerAttribution()
 
     def __call__(self, forward, inputs, target=None):
         Counted.calls += len(inputs)
@@ -63,6 +72,9 @@ class Recorded(methods.PartialLRP):
     """A method that notes what it returns: with signs, at an odd scale."""
 
     returned: list[torch.Tensor] = []  # noqa: RUF012
+
+    def for_check(self):
+        return methods.PartialLRP()
 
     def __call__(self, forward, inputs, target=None):
         relevance = super().__call__(forward, inputs, target)
@@ -176,6 +188,9 @@ class OfPixels(methods.Rollout):
     """A method that returns one number per pixel."""
 
     calls, fails_at = 0, None
+
+    def for_check(self):
+        return methods.Rollout()
 
     def __call__(self, forward, inputs, target=None):
         OfPixels.calls += len(inputs)
