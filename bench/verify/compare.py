@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 TOLERANCES = (
-    # What is 0 to rounding has an absolute tolerance: see Entry.absolute.
+    # What is 0 to rounding has an absolute tolerance: see Entry.vanishes and Entry.absolute.
     ("input_x_gradient.sum.sum*", 1e-9),
+    ("smoothgrad.gradient.*.sum*", 1e-9),
     ("delta.integrated_gradients*", 1e-8),
     # The 2021 methods: stabilisers of 1e-9 in the reference leave 3e-5.
     ("transformer_attribution*", 1e-4),

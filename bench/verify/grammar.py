@@ -34,6 +34,8 @@ class Entry:
             pattern read, which returns them all.
         view: how the stored array is made of what the method returns; a name in :mod:`bench.verify.views`.
         absolute: the error is not divided by the norm of the stored numbers.
+        vanishes: the numbers are 0 to rounding, as a gradient summed over what a norm takes the mean of: they are
+            compared absolutely, and a method may refuse them.
         informative: the reference does not aim at the definition: a difference is shown and no fault.
         alone: each sample, and each class, is explained alone, since something is stored for each.
         hidden_specials: the special tokens are out of the attention mask.
@@ -45,6 +47,7 @@ class Entry:
     settings: Mapping[str, Any] | Callable[[Values], Values] = field(default_factory=dict)
     view: str = "tokens"
     absolute: bool = False
+    vanishes: bool = False
     informative: bool = False
     alone: bool = False
     hidden_specials: bool = False

@@ -55,22 +55,22 @@ def _decompx(values: Values) -> Values:
 
 
 def _smooth(
-    statistic: str, of: str = "{of:gradient|input_x_gradient}", reduce: str = _REDUCE, absolute: bool = False
+    statistic: str, of: str = "{of:gradient|input_x_gradient}", reduce: str = _REDUCE, vanishes: bool = False
 ) -> Entry:
     pattern = f"{statistic}.{of}.std{{std:num}}.n{{samples:int}}.{reduce}"
     settings = {"statistic": _STATISTICS[statistic], "absolute": True}
-    return Entry(pattern, "SmoothGrad", settings, absolute=absolute)
+    return Entry(pattern, "SmoothGrad", settings, vanishes=vanishes)
 
 
 KEYS = [
     Entry("gradient_norm.{reduce:l1|l2}", "Gradient"),
     Entry("gradient.mean_abs", "Gradient", {"reduce": "mean_abs"}),
-    Entry("input_x_gradient.{entry:sum}.{reduce:sum}", "InputXGradient", absolute=True),  # 0 before a norm
+    Entry("input_x_gradient.{entry:sum}.{reduce:sum}", "InputXGradient", vanishes=True),  # 0 before a norm
     Entry(f"input_x_gradient.{_ENTRY}.{_REDUCE}", "InputXGradient"),
     # From zero at the input of a norm nothing converges.
     *_integrated_gradients("{entry:sum}.{_base:zero}", informative=True),
     *_integrated_gradients(f"{_ENTRY}.{{_base:zero|pad|mask}}"),
-    _smooth("smoothgrad", "{of:gradient}", "{reduce:sum}", absolute=True),  # 0 before a norm
+    _smooth("smoothgrad", "{of:gradient}", "{reduce:sum}", vanishes=True),  # 0 before a norm
     *(_smooth(statistic) for statistic in _STATISTICS),
     Entry("deeplift_captum.{_setting:.+}", "DeepLift", view="not compared", informative=True),
     Entry(f"leave_one_out.{{fill:mask|pad}}.{_QUANTITY}", "LeaveOneOut"),

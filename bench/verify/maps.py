@@ -19,6 +19,7 @@ from bench.verify.stems import Golden, Stem, tables_of
 from bench.verify.subject import Subject
 from bench.verify.tensors import TENSORS
 from bench.verify.views import IMAGE_VIEWS
+from methods import RefusedError
 
 SKLEARN = "1.9.1"  # whose clusters the reference's ViT-CX has
 
@@ -67,6 +68,8 @@ def _compare(subject: Subject, group: Sequence[Asked]) -> list[Line]:
     except NotOfferedError as e:
         return [_line(subject, asked, "not offered", note=f"there is no {e}") for asked in group]
     except Exception as e:  # whatever a method refuses or breaks on
+        if isinstance(e, RefusedError) and all(asked.entry.vanishes for asked in group):
+            return [_refused(subject, asked, e) for asked in group]
         note = f"{type(e).__name__}: {first_line(e)}"[:200]
         return [_line(subject, asked, "missed", note=note) for asked in group]
     return [_judge(subject, asked, ours[asked.key]) for asked in group]
@@ -86,6 +89,15 @@ def _computed(subject: Subject, group: Sequence[Asked]) -> dict[str, Tensor | No
     return {asked.key: ours[asked.explained] for asked in group}
 
 
+def _refused(subject: Subject, asked: Asked, refusal: RefusedError) -> Line:
+    """Of a map that a method refuses since it would be 0 to rounding: right if the golden is just that."""
+    golden = torch.from_numpy(np.asarray(subject.golden.arrays[asked.key])).double()
+    size, limit = float(golden.nan_to_num().abs().max()), tolerance(asked.key)
+    if size <= limit:
+        return _line(subject, asked, "ok", size, limit, "refused, as 0 to rounding; and so is the golden")
+    return _line(subject, asked, "missed", note=f"RefusedError: {first_line(refusal)}"[:200])
+
+
 def _judge(subject: Subject, asked: Asked, ours: Tensor | None) -> Line:
     if ours is None:
         return _line(subject, asked, "informative", note="not computed")
@@ -99,7 +111,7 @@ def _judge(subject: Subject, asked: Asked, ours: Tensor | None) -> Line:
         return _line(subject, asked, "missed", note=f"{type(e).__name__}: {first_line(e)}"[:200])
     if golden.ndim == 0 or ".sample" in asked.key:  # of one sample
         ours, golden = ours[None], golden[None]
-    error = float(errors(ours, golden, asked.entry.absolute).max())
+    error = float(errors(ours, golden, asked.entry.absolute or asked.entry.vanishes).max())
     limit = tolerance(asked.key, bool(tables_of(subject.model)))
     if asked.entry.informative:
         return _line(subject, asked, "informative", error)

@@ -206,6 +206,19 @@ def test_python_objects_are_not_loaded(vit_folder, capsys):
     assert [line for line in lines if "no readable npz" in line[-1]]
 
 
+@pytest.mark.parametrize(("size", "status"), [(1e-16, "ok"), (1e-3, "missed")])
+def test_a_map_that_vanishes_may_be_refused(size, status, bert_folder, capsys):
+    """The gradient at the input of a norm sums to 0 over the hidden dimension."""
+    key = "smoothgrad.gradient.std0.05.n2.sum.class0"
+    noise = np.random.default_rng(0).normal(0, 0.05, (2, 9, 24))
+    stored = np.where(bert_folder.arrays("fern.npz")["attention_mask"] > 0, size, np.nan)
+    arrays = {"noise.sample0": noise, "noise.sample1": noise[:, :6], key: stored}
+    bert_folder.arrays("fern.npz", arrays)
+    code, rows, _, _ = run(capsys, bert_folder.path)
+    assert rows[key][-1].startswith(status)
+    assert code == (0 if status == "ok" else 1)
+
+
 def test_the_table_is_written(vit_folder, tmp_path, capsys):
     file = tmp_path / "results" / "verification.md"
     run(capsys, vit_folder.path, f"out={file}")
