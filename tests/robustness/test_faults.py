@@ -7,6 +7,7 @@ import errno
 import multiprocessing
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -239,7 +240,7 @@ def test_a_part_that_was_edited_is_not_read_into_a_table(configure, capsys):
     assert "2 samples" in table(config, partial=True).caption
     part = min(begun(config).folder.rglob("*.parquet"))
     part.write_bytes(flipped(part.read_bytes()))
-    assert "; 1 sample;" in table(config, partial=True).caption
+    assert re.search(r"\b1 sample\b", table(config, partial=True).caption)
     assert f"{part} is damaged" in capsys.readouterr().err
 
 
