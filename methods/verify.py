@@ -234,7 +234,7 @@ def relative_difference(ours: Tensor, expected: Tensor) -> Tensor:
         ours: (batch, ...).
         expected: of the same shape.
     """
-    expected, ours = expected.double().flatten(1), ours.double().flatten(1)
+    expected, ours = expected.detach().double().flatten(1), ours.detach().double().flatten(1)
     difference, norm = (ours - expected).norm(dim=1), torch.maximum(ours.norm(dim=1), expected.norm(dim=1))
     return torch.where(difference == 0, 0.0, difference / norm)
 

@@ -46,6 +46,7 @@ METHODS = ("gradcam", "lrp", "partial_lrp", "raw_attention", "rollout", "transfo
 ALL_BLOCKS = ("transformer_attribution_all_blocks", "rollout_all_blocks")
 ABLATIONS = ("without_gradient", "last_block_only", "second_block_only")
 REFERENCES = ("random", "centre", "oracle", "reversed_oracle")
+OWN_DATA = ("image_folder", "image_table", "text_file", "text_table")  # wherever the user has them
 NO_METHODS = ("custom", "oracle", "reversed_oracle")  # nothing of the project's own that explains a model
 
 composed = cache(lambda *arguments: configuration(arguments))  # putting the files together takes longest
@@ -124,6 +125,7 @@ def test_every_choice_composes_by_name(group, choice):
         "model/transformers_image": ["model.path=x"],
         "model/torch": ["model._target_=torch.nn.Identity"],
         "method/custom": ["method._target_=methods.LRP"],
+        **{f"dataset/{kind}": ["dataset.path=/x/mine"] for kind in OWN_DATA},
     }
     section = composed(f"{group}={choice}", *required.get(f"{group}/{choice}", []))[group]
     assert section["_target_"]
@@ -188,7 +190,7 @@ def methods_of(experiment: str, protocol: str) -> list[str]:
 
 @pytest.mark.parametrize(
     ("experiment", "references"),
-    [("table1", {"random"}), ("table2", set(REFERENCES)), ("figure4", set(REFERENCES))],
+    [("table1", {"random"}), ("table2", {"random", "oracle"}), ("figure4", {"random", "oracle"})],
 )
 def test_experiments_sweep_all_methods_between_floor_and_ceiling(experiment, references):
     assert sorted(methods_of(experiment, "paper")) == sorted({*METHODS} | references)

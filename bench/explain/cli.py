@@ -55,8 +55,6 @@ def main(arguments: Sequence[str]) -> int:
     except BenchError as e:
         say(f"error: {e}")
         return 2
-    if explainer.note and not options.json:
-        say(f"note: {explainer.note}")
     done, failed = [], 0
     with progress("explaining", len(jobs), "sample") as advance:
         for job in jobs:
@@ -67,6 +65,8 @@ def main(arguments: Sequence[str]) -> int:
                 say(f"error: {e}")
                 failed += 1
             else:
+                if explainer.note and not options.json and not done:  # a mistake alone needs no note
+                    say(f"note: {explainer.note}")
                 done.append(_record(job, explanation, explainer.note))
                 if not options.json:
                     tell(_summary(job, explanation))

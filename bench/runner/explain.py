@@ -1,6 +1,7 @@
 """One batch through one method."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import is_dataclass, replace
 from typing import Any
 
@@ -83,10 +84,22 @@ def explain(
         return method.maps(batch, target, model)
     logits = torch.tensor(list(numbers), device=target.device)[target]
     inputs, method = batch.inputs if inputs is None else inputs, with_players(method, model, batch)
-    try:
-        if checks is not None:
-            checks.begin(method, model.forward, inputs, logits)
+    with _refusals(method):
         relevance = method(model.forward, inputs, logits)
+    _check_form(method, relevance, batch)
+    if checks is not None:
+        # After the form: what is no map, or not finite, is said of samples by name, and not as a missed check.
+        with _refusals(method):
+            checks.begin(method, model.forward, inputs, logits)
+        checks.look(method, model.forward, inputs, logits, relevance)
+    return replace(model.maps(relevance, batch, target), word_score=getattr(method, "word_score", None))
+
+
+@contextmanager
+def _refusals(method: Callable) -> Iterator[None]:
+    """What a method refuses meanwhile becomes a BenchError."""
+    try:
+        yield
     except ValueError as e:
         if isinstance(e.__cause__, RuntimeError) and _is_not_of_the_model(e.__cause__):
             raise e.__cause__ from None
@@ -94,11 +107,19 @@ def explain(
         if not type(method).__module__.startswith("methods.") and not isinstance(e, REFUSALS):
             raise
         raise BenchError(f"method: {e}") from e
-    name = getattr(method, "__name__", type(method).__name__)
-    if not isinstance(relevance, Tensor) or relevance.ndim < 2 or len(relevance) != len(target):
+
+
+def _check_form(method: Callable, relevance: object, batch: Batch) -> None:
+    """Whether a method returned finite maps, one for each sample of a batch.
+
+    Raises:
+        BenchError: if not, naming the samples whose relevance is not finite.
+    """
+    name, count = getattr(method, "__name__", type(method).__name__), len(batch.ids)
+    if not isinstance(relevance, Tensor) or relevance.ndim < 2 or len(relevance) != count:
         found = tuple(relevance.shape) if isinstance(relevance, Tensor) else type(relevance).__name__
         raise BenchError(
-            f"method: {name} returned {found} for {len(target)} samples; expected a tensor, (batch, tokens) or "
+            f"method: {name} returned {found} for {count} samples; expected a tensor, (batch, tokens) or "
             "(batch, height, width)"
         )
     finite = relevance.flatten(1).isfinite().all(dim=1)
@@ -108,9 +129,6 @@ def explain(
             f"method: {name} returned NaN or infinite relevance for {', '.join(bad)}; "
             "a map must be finite to be ranked"
         )
-    if checks is not None:
-        checks.look(method, model.forward, inputs, logits, relevance)
-    return replace(model.maps(relevance, batch, target), word_score=getattr(method, "word_score", None))
 
 
 def _is_not_of_the_model(error: RuntimeError) -> bool:

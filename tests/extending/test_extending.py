@@ -148,7 +148,7 @@ def test_a_data_set_of_texts_with_three_labels(own):
     own("bench", "method=gradcam", *chosen)
     table = own("bench.tables.__main__", *chosen)
     assert "made-up moods" in table
-    assert "gradcam" in table
+    assert "GradCAM" in table
     assert {line["samples"] for line in lines_of(own, *chosen)} == {6}
     assert "made-up moods" in page_of(own, *chosen[1:])
 

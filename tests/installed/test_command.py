@@ -1,8 +1,10 @@
 """The command tebench: what it hands over to, what it says of itself, and what shells complete."""
 
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
+from unittest.mock import patch
 
 import pytest
 
@@ -13,6 +15,14 @@ from bench.completion import main as completion
 from bench.errors import BenchError
 from bench.listing import KINDS, listed
 from bench.listing import main as listing
+
+
+@pytest.fixture(autouse=True)
+def process_as_before(monkeypatch):
+    """The command changes where its process, and those it starts, take modules from: not for the tests after it."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    with patch.dict(os.environ):
+        yield
 
 
 @pytest.mark.parametrize("name", sorted(command.COMMANDS))

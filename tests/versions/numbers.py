@@ -158,8 +158,23 @@ COLUMNS = {
     "visible_token_f1": [[0.2, 0.2], [0.4, 0.5], [0.7, 0.7]],
     "visible_recall": [[0.3, 0.2], [0.5, 0.5], [0.8, 0.7]],
     "class_similarity": np.array([0.5, None, -0.75], dtype=object),
+    "positive_probability": [[0.9, 0.5, 0.2], [0.8, 0.7, 0.1], [0.6, 0.3, 0.25]],
+    "negative_probability": [[0.9, 0.85, 0.6], [0.8, 0.75, 0.5], [0.6, 0.55, 0.3]],
+    "positive_logit": [[2.0, 0.5, -1.5], [1.5, 1.0, -2.0], [0.5, -0.5, -0.75]],
+    "log_probability": np.array([-0.1, -0.2, -0.5]),
+    "without_top_log_probability": [[-0.5, -1.5], [-0.3, -2.0], [-1.0, -1.25]],
+    "only_top_probability": [[0.4, 0.7], [0.3, 0.6], [0.2, 0.5]],
+    "subset_sums": [[0.1, 0.4, -0.2, 0.9], [0.3, 0.1, 0.7, 0.2], [0.0, 0.5, 0.6, 0.4]],
+    "drop_probability": [[0.2, 0.3, 0.05, 0.5], [0.1, 0.15, 0.4, 0.3], [0.05, 0.2, 0.1, 0.3]],
+    "drop_logit": [[0.4, 0.6, -0.1, 1.5], [0.2, 0.3, 0.9, 0.8], [-0.05, 0.5, 0.2, 0.7]],
+    "span_hits": [[1, 1], [0, 1], [1, 2]],
+    "span_predicted": [[1, 3], [2, 2], [1, 3]],
+    "span_annotated": np.array([2, 1, 3]),
+    "unit_scores": [[0.3, 0.1, 0.7], [0.5, 0.5, -0.2, 0.1], [0.2, 0.9]],
+    "drops": [[0.1, 0.2, 0.4], [0.3, 0.1, 0.0, 0.1], [0.5, 0.2]],
 }
-AREA, SCORE = {"steps": [0, 0.1, 0.4]}, {"ks": [5, 10]}
+AREA, SCORE, BINS = {"steps": [0, 0.1, 0.4]}, {"ks": [5, 10]}, {"bins": [0.2, 0.5]}
+SUBSETS = {"sizes": [1, 2], "subsets": [2, 2]}
 SETTINGS: dict[str, list[dict[str, Any]]] = {
     "PerturbationAUC": [
         AREA | {"direction": direction, "hits": hits, "only_correct": only}
@@ -172,6 +187,14 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
         for score in ("token_f1", "visible_token_f1", "visible_recall")
         for only in (False, True)
     ],
+    "RemovalArea": [AREA | {"direction": direction} for direction in ("positive", "negative")],
+    "AOPC": [AREA | {"quantity": quantity} for quantity in ("probability", "logit")],
+    "SpanF1": [SCORE | {"average": average} for average in ("micro", "macro")],
+    "ColumnMean": [{"column": "average_precision"}],
+    **{name: [AREA] for name in ("SymmetricRelevanceGain", "Road", "DecisionFlip")},
+    **{name: [BINS] for name in ("Comprehensiveness", "Sufficiency", "LogOdds")},
+    "SubsetCorrelation": [SUBSETS | {"ranks": ranks} for ranks in (False, True)],
+    "Infidelity": [SUBSETS | {"quantity": quantity} for quantity in ("probability", "logit")],
 }
 
 
@@ -182,10 +205,10 @@ def of_metric(cls: type) -> Iterator[float]:
         yield from (statistic.value for statistic in statistics.values())
 
 
-def of_data(cls: type) -> Iterator[float]:
+def of_data(make: Callable[[Path], Any]) -> Iterator[float]:
     """What a data set says of three samples."""
     with tempfile.TemporaryDirectory() as folder:
-        dataset = DATA[cls.__name__](Path(folder))
+        dataset = make(Path(folder))
         for index, name in enumerate(dataset.ids):
             sample = dataset[index]
             yield float(sum(name.encode()))
@@ -382,10 +405,10 @@ def of_embedded() -> Iterator[float]:
         )
 
 
-def of_oracle() -> Iterator[Tensor]:
+def of_oracle(cls: type) -> Iterator[Tensor]:
     """The annotation of images and of texts as a map."""
     for explanations in (of_images(), of_texts()):
-        yield explanations.batch.annotation().double().flatten(1)[:, :6]
+        yield cls().map(explanations.batch.annotation()).flatten(1)[:, :6]
 
 
 @cache
@@ -441,13 +464,21 @@ def _made(name: str) -> Iterator[Any]:
         return of_engine()
     if name == EMBEDDED:
         return of_embedded()
+    from tests.versions import recipes  # which takes its inputs from here
+
     cls = classes()[name]
-    if cls is tasks.Oracle:
-        return of_oracle()
+    if issubclass(cls, tasks.Oracle):
+        return of_oracle(cls)
     if issubclass(cls, metrics.Metric):
         return of_metric(cls)
     if issubclass(cls, Variant):
-        return of_variant(cls)
+        return of_variant(cls) if cls is tasks.AnotherClass else recipes.of_random_variant(cls)
+    if cls.__name__ in recipes.MEASUREMENTS:
+        return recipes.of_measurement(cls.__name__)
+    if cls.__name__ in recipes.DATA:
+        return of_data(recipes.DATA[cls.__name__])
+    if cls.__name__ in recipes.OF_IMAGES:
+        return recipes.of_image_method(cls)
     if cls.__name__ in MEASUREMENTS:
         return (
             pd.DataFrame(columns)[name]
@@ -455,7 +486,7 @@ def _made(name: str) -> Iterator[Any]:
             for name in sorted(columns)
         )
     if cls.__name__ in DATA:
-        return of_data(cls)
+        return of_data(DATA[cls.__name__])
     if cls.__name__ in MODELS:
         return of_model(cls)
     if cls.__module__.startswith("methods."):
