@@ -2,20 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from bench.models import Model
-from bench.tasks.base import Explanations, Variant, expect_modality
-from bench.tasks.units import Removal
+from bench.tasks.base import Explanations, Variant
+from bench.tasks.units import RemovesUnits
 from metrics import evaluated, ferret_aopc
 
 
 @dataclass(frozen=True)
-class FerretScores:
+class FerretScores(RemovesUnits):
     """AOPC over bins of 10 % to 100 % of those tokens that have a positive score (:mod:`metrics.ferret`).
 
     Attanasio et al., EACL 2023. Columns: ``ferret_comprehensiveness``, ``ferret_sufficiency`` and
@@ -37,18 +35,6 @@ class FerretScores:
     unit: str = "token"
     fill: str = "delete"
     word_score: str = "max"
-
-    def __post_init__(self):
-        _ = self._removal  # finds mistakes in its settings
-
-    @cached_property
-    def _removal(self) -> Removal:
-        return Removal(self.unit, self.fill, word_score=self.word_score)
-
-    def check(self, model: Model, sample: Any) -> None:
-        """Raises BenchError for an image model, images, or a model that cannot do without what is removed."""
-        expect_modality("text", model, sample)
-        self._removal.check(model)
 
     def measure(self, explanations: Explanations) -> dict[str, Sequence]:
         """The scores of each text."""

@@ -2,20 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
 
 from bench.errors import BenchError
 from bench.models import Model
-from bench.tasks.base import Explanations, Variant, expect_modality
-from bench.tasks.units import Removal
+from bench.tasks.base import Explanations, Variant
+from bench.tasks.units import RemovesUnits
 from metrics import evaluated, group_salience, rank, rank_groups, saco
 
 
 @dataclass(frozen=True)
-class GroupRemoval:
+class GroupRemoval(RemovesUnits):
     """Units in groups by their rank, each group removed alone (SaCo, Wu et al., CVPR 2024).
 
     Columns: ``salience`` and ``drop`` of each group, and ``saco``, None where all groups are equally salient.
@@ -30,6 +29,7 @@ class GroupRemoval:
     """
 
     name: ClassVar[str] = "group_removal"
+    key: ClassVar[str] = "protocol.saco"
     version: ClassVar[int] = 1
     modality: ClassVar[str] = "image"
     needs_maps: ClassVar[bool] = True
@@ -44,17 +44,13 @@ class GroupRemoval:
     def __post_init__(self):
         if type(self.groups) is not int or self.groups < 2:
             raise BenchError(f"protocol.saco.groups={self.groups}: expected a number of groups, 2 or more")
+        super().__post_init__()
         if self._removal.modality != "image":
             raise BenchError(f"protocol.saco: unit={self.unit}: expected pixel or patch")
 
-    @cached_property
-    def _removal(self) -> Removal:
-        return Removal(self.unit, self.fill, self.blur_sigma, key="protocol.saco")
-
     def check(self, model: Model, sample: Any) -> None:
         """Raises BenchError for a text model, texts, or a model of fewer units than groups."""
-        expect_modality("image", model, sample)
-        self._removal.check(model)
+        super().check(model, sample)
         units = (
             model.grid[0] * model.grid[1]
             if self.unit == "patch"

@@ -2,17 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar
 
 from bench.models import Model
 from bench.tasks.base import Explanations, Variant, expect_modality
-from bench.tasks.units import Removal
+from bench.tasks.units import RemovesUnits
 from metrics import leave_one_out
 
 
 @dataclass(frozen=True)
-class LeaveOneOutDrops:
+class LeaveOneOutDrops(RemovesUnits):
     """p(x) − p(x without one unit) for each unit: a pass for each, shared by all methods.
 
     Column: ``drops``, one number per unit.
@@ -32,23 +31,6 @@ class LeaveOneOutDrops:
     fill: str
     blur_sigma: float | None = None
 
-    def __post_init__(self):
-        _ = self._removal  # finds mistakes in its settings
-
-    @cached_property
-    def _removal(self) -> Removal:
-        return Removal(self.unit, self.fill, self.blur_sigma)
-
-    @property
-    def modality(self) -> str:
-        """Of the samples."""
-        return self._removal.modality
-
-    def check(self, model: Model, sample: Any) -> None:
-        """Raises BenchError for another modality, or a model that cannot do without what is removed."""
-        expect_modality(self.modality, model, sample)
-        self._removal.check(model)
-
     def measure(self, explanations: Explanations) -> dict[str, Sequence]:
         """The drops of each sample."""
         sizes = self._removal.sizes(explanations)
@@ -59,7 +41,7 @@ class LeaveOneOutDrops:
 
 
 @dataclass(frozen=True)
-class UnitScores:
+class UnitScores(RemovesUnits):
     """The relevance of each unit of a sample. Column: ``unit_scores``, with their sign.
 
     Args:
@@ -76,18 +58,10 @@ class UnitScores:
     unit: str
     word_score: str = "max"
 
-    def __post_init__(self):
-        _ = self._removal
-
-    @cached_property
-    def _removal(self) -> Removal:
-        fill = "mean" if self.unit in ("pixel", "patch") else "mask"  # nothing is removed here
-        return Removal(self.unit, fill, word_score=self.word_score)
-
     @property
-    def modality(self) -> str:
-        """Of the samples."""
-        return self._removal.modality
+    def fill(self) -> str:
+        """Any: nothing is removed here."""
+        return "mean" if self.unit in ("pixel", "patch") else "mask"
 
     def check(self, model: Model, sample: Any) -> None:
         """Raises BenchError for another modality."""

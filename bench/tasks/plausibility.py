@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 import metrics
 from bench.errors import BenchError
 from bench.models import Model
-from bench.tasks.base import Explanations, Variant, expect_modality, is_number, is_rising
-from bench.tasks.rationale import word_scores
+from bench.tasks.base import Explanations, Variant, expect_modality, is_number
+from bench.tasks.rationale import check_k, check_word_score, word_scores
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,10 @@ class Plausibility:
     word_score: str = "max"
 
     def __post_init__(self):
-        if not is_rising(self.k) or not self.k or any(not isinstance(k, int) or k < 1 for k in self.k):
-            raise BenchError(
-                f"protocol.token_f1.k={self.k}: expected a list of rising numbers of words, 1 or more"
-            )
+        check_k(self.k)
         if not is_number(self.threshold) or not 0 < self.threshold <= 1:
             raise BenchError(f"protocol.plausibility.threshold={self.threshold}: expected a number in (0, 1]")
-        if self.word_score not in ("max", "mean"):
-            raise BenchError(f"protocol.faithfulness.word_score={self.word_score!r}: expected max or mean")
+        check_word_score("protocol.faithfulness.word_score", self.word_score)
 
     def check(self, model: Model, sample: Any) -> None:
         """Raises BenchError for an image model or images."""

@@ -2,21 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from bench.errors import BenchError
-from bench.models import Model
-from bench.tasks.base import Explanations, Variant, expect_modality
-from bench.tasks.units import Removal, seed_of
+from bench.tasks.base import Explanations, Variant
+from bench.tasks.units import RemovesUnits, seed_of
 from metrics import draw_subsets, evaluated, subset_masks, subset_sums
 
 
 @dataclass(frozen=True)
-class _Subsets:
+class _Subsets(RemovesUnits):
     """Random subsets of units of several sizes, drawn from the id of the sample: the same for all methods.
 
     Args:
@@ -29,6 +27,7 @@ class _Subsets:
         BenchError: for settings out of range.
     """
 
+    key: ClassVar[str] = "protocol.subsets"
     version: ClassVar[int] = 1
     variants: ClassVar[Sequence[Variant]] = ()
 
@@ -53,21 +52,7 @@ class _Subsets:
             raise BenchError(
                 f"protocol.subsets.subsets={self.subsets}: expected a number for each of the sizes {self.sizes}"
             )
-        _ = self._removal  # finds mistakes in its settings
-
-    @cached_property
-    def _removal(self) -> Removal:
-        return Removal(self.unit, self.fill, word_score=self.word_score, key="protocol.subsets")
-
-    @property
-    def modality(self) -> str:
-        """Of the samples."""
-        return self._removal.modality
-
-    def check(self, model: Model, sample: Any) -> None:
-        """Raises BenchError for another modality, or a model that cannot do without what is removed."""
-        expect_modality(self.modality, model, sample)
-        self._removal.check(model)
+        super().__post_init__()
 
     def _drawn(self, name: str, units: int) -> list[Tensor | None]:
         """The subsets of each size of a sample, (subsets, size); None where it has no more units than that."""

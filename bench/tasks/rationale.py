@@ -44,12 +44,8 @@ class RationaleOverlap:
     word_score: Literal["max", "mean"] = "max"
 
     def __post_init__(self):
-        if not is_rising(self.k) or not self.k or any(not isinstance(k, int) or k < 1 for k in self.k):
-            raise BenchError(
-                f"protocol.token_f1.k={self.k}: expected a list of rising numbers of words, 1 or more"
-            )
-        if self.word_score not in ("max", "mean"):
-            raise BenchError(f"protocol.token_f1.word_score={self.word_score!r}: expected max or mean")
+        check_k(self.k)
+        check_word_score("protocol.token_f1.word_score", self.word_score)
 
     def check(self, model: Model, sample: Any) -> None:
         """Raises BenchError for an image model or images."""
@@ -72,6 +68,18 @@ class RationaleOverlap:
             "visible_recall": within.recall.tolist(),
             "visible_token_f1": within.f1.tolist(),
         }
+
+
+def check_k(k: Sequence[int]) -> None:
+    """Raises BenchError for what is no list of rising numbers of words."""
+    if not is_rising(k) or not k or any(not isinstance(number, int) or number < 1 for number in k):
+        raise BenchError(f"protocol.token_f1.k={k}: expected a list of rising numbers of words, 1 or more")
+
+
+def check_word_score(key: str, word_score: str) -> None:
+    """Raises BenchError, naming the key, for what no protocol may join the pieces of a word by."""
+    if word_score not in ("max", "mean"):
+        raise BenchError(f"{key}={word_score!r}: expected max or mean")
 
 
 def relevant_words(maps: Maps, words: Tensor, word_score: str) -> tuple[Tensor, Tensor]:

@@ -2,20 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
 from bench.errors import BenchError
-from bench.models import Model
-from bench.tasks.base import Explanations, Variant, expect_modality, is_rising
-from bench.tasks.units import Removal
+from bench.tasks.base import Explanations, Variant, is_rising
+from bench.tasks.units import RemovesUnits
 from metrics import bin_counts, removal_curves, tied_share, unit_counts, unit_ranks
 
 
 @dataclass(frozen=True)
-class RemovalCurves:
+class RemovalCurves(RemovesUnits):
     """What the model says while the most, or the least, relevant units are removed first.
 
     Columns: at each step ``positive_…`` (most relevant first) and ``negative_…`` with ``probability``,
@@ -53,14 +51,13 @@ class RemovalCurves:
     ties: str = "first"
 
     def __post_init__(self):
-        key = "protocol.faithfulness"
         if not is_rising(self.steps) or len(self.steps) < 2 or self.steps[0] != 0 or self.steps[-1] > 1:
             raise BenchError(
-                f"{key}.steps={self.steps}: expected fractions that start at 0 and rise to at most 1"
+                f"{self.key}.steps={self.steps}: expected fractions that start at 0 and rise to at most 1"
             )
         if not is_rising(self.bins) or not all(0 < b < 1 for b in self.bins):
             raise BenchError(
-                f"{key}.bins={self.bins}: expected rising fractions above 0 and below 1, or none"
+                f"{self.key}.bins={self.bins}: expected rising fractions above 0 and below 1, or none"
             )
         for name, known in (
             ("rounding", ("floor", "ceil")),
@@ -68,26 +65,12 @@ class RemovalCurves:
             ("ties", ("first", "last")),
         ):
             if getattr(self, name) not in known:
-                raise BenchError(f"{key}: {name}={getattr(self, name)!r}: expected {' or '.join(known)}")
+                raise BenchError(f"{self.key}: {name}={getattr(self, name)!r}: expected {' or '.join(known)}")
         if self.fill == "inpaint" and self.steps[-1] > 0.95:
             raise BenchError(
-                f"{key}.steps={self.steps}: fill=inpaint leaves nothing to impute from at 1; end at 0.9"
+                f"{self.key}.steps={self.steps}: fill=inpaint leaves nothing to impute from at 1; end at 0.9"
             )
-        _ = self._removal  # finds mistakes in its settings
-
-    @cached_property
-    def _removal(self) -> Removal:
-        return Removal(self.unit, self.fill, self.blur_sigma, self.word_score)
-
-    @property
-    def modality(self) -> str:
-        """Of the samples."""
-        return self._removal.modality
-
-    def check(self, model: Model, sample: Any) -> None:
-        """Raises BenchError for another modality, or a model that cannot do without what is removed."""
-        expect_modality(self.modality, model, sample)
-        self._removal.check(model)
+        super().__post_init__()
 
     def measure(self, explanations: Explanations) -> dict[str, Sequence]:
         """The curves of each sample."""

@@ -2,7 +2,8 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -11,8 +12,8 @@ from torch import Tensor
 from bench.errors import BenchError
 from bench.models import Model
 from bench.models.dropping import DroppedPatches, place_of_tokens
-from bench.tasks.base import Explanations, is_number
-from bench.tasks.rationale import word_scores
+from bench.tasks.base import Explanations, expect_modality, is_number
+from bench.tasks.rationale import check_word_score, word_scores
 from metrics import TEXT_FILLS, InpaintedImages, Masked, MaskedImages, MaskedTexts, fill_pixels
 
 IMAGE_FILLS = ("black", "mean", "image_mean", "blur", "inpaint", "drop")
@@ -75,8 +76,7 @@ class Removal:
             raise BenchError(
                 f"{self.key}: blur_sigma={self.blur_sigma}: fill=blur needs pixels, e.g. 10, at most {MOST_BLUR}"
             )
-        if self.word_score not in ("max", "mean"):
-            raise BenchError(f"{self.key}: word_score={self.word_score!r}: expected max or mean")
+        check_word_score(f"{self.key}: word_score", self.word_score)
 
     @property
     def modality(self) -> str:
@@ -148,6 +148,36 @@ class Removal:
             return words
         real = words >= 0
         return torch.where(real, real.cumsum(dim=1) - 1, -1)
+
+
+class RemovesUnits:
+    """What measurements of removed units have in common.
+
+    One has the settings ``unit`` and ``fill``, and ``blur_sigma`` and ``word_score`` if it needs them.
+
+    Attributes:
+        key: of the settings, for messages.
+    """
+
+    key: ClassVar[str] = "protocol.faithfulness"
+
+    def __post_init__(self):
+        _ = self._removal  # finds mistakes in its settings
+
+    @cached_property
+    def _removal(self) -> Removal:
+        own = {name: getattr(self, name) for name in ("blur_sigma", "word_score") if hasattr(self, name)}
+        return Removal(self.unit, self.fill, **own, key=self.key)
+
+    @property
+    def modality(self) -> str:
+        """Of the samples."""
+        return self._removal.modality
+
+    def check(self, model: Model, sample: Any) -> None:
+        """Raises BenchError for another modality, or a model that cannot do without what is removed."""
+        expect_modality(self.modality, model, sample)
+        self._removal.check(model)
 
 
 def seed_of(name: str, *more: Any) -> int:
