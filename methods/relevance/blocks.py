@@ -401,11 +401,6 @@ class Block:
         return self._graph.linear(step)
 
     @property
-    def value_projection(self) -> Linear:
-        """The layer that values are computed by; its output may hold queries and keys beside them."""
-        return self._graph.linear(self._value_layer)
-
-    @property
     def norms(self) -> tuple[Norm, Norm]:
         """The normalisations before attention and feed-forward network (pre-norm), or after each (post-norm)."""
         if self.is_pre_norm:
