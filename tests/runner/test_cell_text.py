@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bench  # noqa: F401
-from bench.config import build, configuration
+from bench.config import build
 from bench.errors import BenchError
 from bench.models import TextModel
 from bench.models.base import predicted
@@ -20,7 +21,7 @@ from bench.tasks.rationale import word_scores
 from methods import TransformerAttribution
 from tests.support.cells import cell_of, finished, record_of, rows_of
 from tests.support.stored_rows import kept
-from tests.support.tiny_texts import DOCUMENTS, PIECES, write
+from tests.support.tiny_texts import DOCUMENTS, PIECES, text_configuration, write
 
 pytestmark = pytest.mark.numerical
 
@@ -33,23 +34,9 @@ def root(tmp_path_factory):
 
 @pytest.fixture
 def configure(root, tmp_path):
-    def configure(*overrides):
-        return configuration(
-            [
-                "task=token_f1",
-                "dataset=movies",
-                "model=transformers",
-                f"model.path={root / 'bert'}",
-                "protocol.token_f1.max_length=32",
-                "protocol.token_f1.k=[1,3,50]",
-                f"paths.data={root}",
-                f"paths.results={tmp_path / 'results'}",
-                "device=cpu",
-                *overrides,
-            ]
-        )
-
-    return configure
+    return partial(
+        text_configuration, root, tmp_path / "results", "task=token_f1", "protocol.token_f1.k=[1,3,50]"
+    )
 
 
 def rows(config):

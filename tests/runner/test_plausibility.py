@@ -1,15 +1,16 @@
 """Plausibility of texts on a tiny model, and what is measured once for all methods."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 import bench  # noqa: F401
-from bench.config import configuration
 from bench.errors import BenchError
 from bench.runner.cell import Plan, run
 from bench.tables.table import table
 from bench.tasks import LeaveOneOutDrops, Plausibility
-from tests.support.tiny_texts import write
+from tests.support.tiny_texts import text_configuration, write
 
 pytestmark = pytest.mark.numerical
 
@@ -17,24 +18,9 @@ pytestmark = pytest.mark.numerical
 @pytest.fixture
 def configure(tmp_path_factory, tmp_path):
     root = write(tmp_path_factory.mktemp("root"))
-
-    def configure(*overrides):
-        return configuration(
-            [
-                "task=plausibility",
-                "dataset=movies",
-                "model=transformers",
-                f"model.path={root / 'bert'}",
-                "protocol.token_f1.max_length=32",
-                "protocol.token_f1.k=[1,3]",
-                f"paths.data={root}",
-                f"paths.results={tmp_path / 'results'}",
-                "device=cpu",
-                *overrides,
-            ]
-        )
-
-    return configure
+    return partial(
+        text_configuration, root, tmp_path / "results", "task=plausibility", "protocol.token_f1.k=[1,3]"
+    )
 
 
 def cell_of(config, kind):

@@ -1,17 +1,19 @@
 """The measurement of faithfulness on tiny models: what it stores, and what it refuses."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
 import bench  # noqa: F401
 import metrics
-from bench.config import configuration
 from bench.errors import BenchError
 from bench.runner.cell import Plan, plan_summary, run
 from bench.tasks import GroupRemoval, RemovalCurves, SubsetDrops
 from bench.tasks.units import seed_of
 from tests.support.cells import cells_of, finished
+from tests.support.tiny_texts import text_configuration
 from tests.support.tiny_texts import write as write_texts
 
 pytestmark = pytest.mark.numerical
@@ -40,23 +42,7 @@ def small(configure):
 @pytest.fixture
 def configure_texts(tmp_path_factory, tmp_path):
     root = write_texts(tmp_path_factory.mktemp("root"))
-
-    def configure(*overrides):
-        return configuration(
-            [
-                "task=faithfulness_texts",
-                "dataset=movies",
-                "model=transformers",
-                f"model.path={root / 'bert'}",
-                "protocol.token_f1.max_length=32",
-                f"paths.data={root}",
-                f"paths.results={tmp_path / 'results'}",
-                "device=cpu",
-                *overrides,
-            ]
-        )
-
-    return configure
+    return partial(text_configuration, root, tmp_path / "results", "task=faithfulness_texts")
 
 
 def assert_curves(rows):

@@ -1,12 +1,12 @@
 """Methods on words in the runner: which tokens they are told to remove, and how pieces make a word's score."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from bench.config import configuration
 from bench.errors import BenchError
 from bench.explain import TextExplainer
 from bench.models import Batch, Maps, TextModel
@@ -15,7 +15,7 @@ from bench.runner.explain import with_players
 from bench.tasks.rationale import relevant_words
 from methods import LeaveOneOut, Patches, RandomMap, Segments, Words
 from tests.support.cells import rows_of
-from tests.support.tiny_texts import write
+from tests.support.tiny_texts import text_configuration, write
 
 pytestmark = pytest.mark.numerical
 
@@ -27,23 +27,9 @@ def root(tmp_path_factory):
 
 @pytest.fixture
 def configure(root, tmp_path):
-    def configure(*overrides):
-        return configuration(
-            [
-                "task=token_f1",
-                "dataset=movies",
-                "model=transformers",
-                f"model.path={root / 'bert'}",
-                "protocol.token_f1.max_length=32",
-                "protocol.token_f1.k=[1,3,50]",
-                f"paths.data={root}",
-                f"paths.results={tmp_path / 'results'}",
-                "device=cpu",
-                *overrides,
-            ]
-        )
-
-    return configure
+    return partial(
+        text_configuration, root, tmp_path / "results", "task=token_f1", "protocol.token_f1.k=[1,3,50]"
+    )
 
 
 def test_the_players_are_the_words_of_the_data_set(configure, root):

@@ -3,10 +3,12 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 import bench  # noqa: F401
+from bench.config import configuration
 
 PIECES = [
     "[PAD]",
@@ -68,3 +70,25 @@ def write_model(folder: Path, labels: Sequence[str] = ("NEG", "POS")) -> Path:
     BertForSequenceClassification(config).save_pretrained(folder)
     BertTokenizerFast(vocab={piece: i for i, piece in enumerate(PIECES)}).save_pretrained(folder)
     return folder
+
+
+def text_configuration(root: Path, results: Path, *overrides: str) -> dict[str, Any]:
+    """Compose a cell of the suite.
+
+    Args:
+        root: where :func:`write` has put it.
+        results: the folder of the results.
+        overrides: with the task.
+    """
+    return configuration(
+        [
+            "dataset=movies",
+            "model=transformers",
+            f"model.path={root / 'bert'}",
+            "protocol.token_f1.max_length=32",
+            f"paths.data={root}",
+            f"paths.results={results}",
+            "device=cpu",
+            *overrides,
+        ]
+    )
