@@ -14,14 +14,17 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bench.config import PROJECT, configuration
+from bench.config import PROJECT, configuration, quoted
 from bench.data import ImageNet, ImageSample
+from bench.report.page import write
 from bench.runner.cell import run
 from bench.store.cells import cells_folder, results
 from tests.speed.explaining import UNIT_BATCH, Plain, create, pixels
 from tests.speed.timing import Line, seconds
+from tests.support.many_methods import COUNT, fill
 
 PASSES = 19
+REPORTED = 300  # samples of each cell on the page
 START = """
 import bench
 from bench.config import configuration
@@ -169,6 +172,19 @@ def scaling(repetitions: int, counts: tuple[int, int], scratch: Path) -> Line:
     what = f"an image of {long:,} against one of {short:,}"
     note = f"{1000 * longs:.1f} ms per image"
     return Line(what, values, "×", "vit_digits", "float32", UNIT_BATCH, bound=1.1, note=note)
+
+
+def report(repetitions: int, scratch: Path) -> Line:
+    """The page of three tasks of 25 methods each, of its tables, figures and cells, without a gallery."""
+    results, page = scratch / "report", scratch / "page.html"
+    fill(results, REPORTED)
+    values = []
+    for _ in range(repetitions):
+        started = time.process_time()
+        write([f"paths.results={quoted(results)}"], 0, 0, output=str(page))
+        values.append(time.process_time() - started)
+    note = f"{page.stat().st_size / 1e6:.1f} MB; {REPORTED} samples a cell"
+    return Line(f"report of {COUNT} methods, 3 tasks, no gallery", values, "s of CPU", bound=60.0, note=note)
 
 
 def start(repetitions: int, scratch: Path) -> Iterator[Line]:
