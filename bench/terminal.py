@@ -134,7 +134,8 @@ def _table(columns: Sequence[Sequence[Text]], widths: Sequence[int]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), pad_edge=False, show_edge=False)
     several = any("\n" in cell.plain for column in columns for cell in column[1:])
     for number, (column, width) in enumerate(zip(columns, widths, strict=True)):
-        side = "left" if number == 0 or _is_prose(column) else "right"
+        numbers = any(character.isdigit() for text in column[1:] for character in text.plain[:2])
+        side = "right" if number and numbers and not _is_prose(column) else "left"
         table.add_column(column[0], justify=side, width=width, overflow="fold")
     for place, row in enumerate(zip(*(column[1:] for column in columns), strict=True)):
         table.add_row(*row, end_section=several and place < len(columns[0]) - 2)
