@@ -139,7 +139,6 @@ class Part:
 
     Attributes:
         task: its name.
-        modality: ``image`` or ``text``.
         protocol, version: the protocol's name and version.
         protocol_label: the same with settings that were changed, as in ``paper v1 with perturbation.fill=mean``.
         suite: under which data set and model are chosen.
@@ -154,15 +153,14 @@ class Part:
         metrics: by name.
         numbers: by metric and k.
         cost: ``seconds`` per map, ``device``, ``batch_size``, ``peak_memory_bytes``; None where not recorded.
-        checks: what was checked of the maps while they were made (:mod:`bench.runner.records`).
         versions: of Python, of the packages, and the commit of the project.
         rows: the name of the Parquet file with the per-sample scores, and its SHA-256.
         maps: the same of the raw maps; None where they are too large, or no map is kept.
         note: a sentence that a reader must know, such as why there are no maps.
+        checks: what was checked of the maps while they were made (:mod:`bench.runner.records`).
     """
 
     task: str
-    modality: str
     protocol: str
     version: int
     protocol_label: str
@@ -178,11 +176,11 @@ class Part:
     metrics: Mapping[str, MetricFacts] = field(repr=False)
     numbers: Mapping[Key, Number] = field(repr=False)
     cost: Mapping[str, Any] = field(repr=False)
-    checks: Mapping[str, Any] = field(repr=False)
     versions: Mapping[str, str] = field(repr=False)
     rows: Sequence[str] = ()
     maps: Sequence[str] | None = None
     note: str = ""
+    checks: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def key(self) -> tuple[str, str]:

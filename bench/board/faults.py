@@ -18,6 +18,7 @@ from bench.store.identity import differences
 SHOWN = 3  # ids or differences in a message
 LIST = re.compile(r"all|(?P<limit>\d+) drawn with seed (?P<seed>\d+)")
 EXPLAINED = ("predicted", "target")
+MADE = "made"  # the folder of what tebench board makes of the entries
 AGAIN = "run its cells anew and submit them"
 
 
@@ -51,6 +52,8 @@ def of_files(root: Path) -> Iterator[Fault]:
         except (BenchError, TypeError, IndexError):
             continue  # said of the entry itself
     for path in sorted(root.glob("*/*/*")):
+        if path.relative_to(root).parts[0] == MADE:
+            continue
         if path.suffix != ".json" and path not in named:
             yield Fault(path, "file", "no entry names it", "remove it")
         elif (size := path.stat().st_size) > LARGEST:
@@ -157,7 +160,8 @@ def _of_protocol(entry: Entry, part: Part, known: Known, fault: Any) -> Iterator
     if part.protocol_label != f"{part.protocol} v{part.version}":
         text = f"{part.protocol} v{part.version} is called {part.protocol_label}"
         yield fault("protocol", text, AGAIN)
-    methods, name = known.methods.get(part.protocol_label, {}), f"{part.modality}/{entry.method.name}"
+    methods = known.methods.get(part.protocol_label, {})
+    name = f"{_task(part).get('modality')}/{entry.method.name}"
     if (
         name in methods
         and (methods[name] == settings_digest(entry.method.made_of)) != entry.method.is_default
@@ -166,10 +170,15 @@ def _of_protocol(entry: Entry, part: Part, known: Known, fault: Any) -> Iterator
         yield fault("method", text, "submit it, so that its settings stand in its label")
 
 
+def _task(part: Part) -> Mapping[str, Any]:
+    """The section of a part's task in conf; empty if there is none."""
+    return Catalogue().read("task", part.task).get("task", {})
+
+
 def _of_metrics(part: Part, known: Known, fault: Any) -> Iterator[Fault]:
     """Whether metrics are those of the list, and are said to be what they are."""
     there = known.metrics.get(part.protocol_label, {})
-    family = Catalogue().read("task", part.task).get("task", {}).get("table", {}).get("family", part.task)
+    family = _task(part).get("table", {}).get("family", part.task)
     for name, facts in part.metrics.items():
         if unmeasured := [read for read in facts.reads if read not in part.measurements]:
             yield fault(name, f"it reads {unmeasured[0]}, which is not among the measurements", AGAIN)

@@ -106,7 +106,6 @@ class Submission:
         reads = reads_of(task)
         return Part(
             task=task.name,
-            modality=task.modality,
             protocol=config["protocol"]["name"],
             version=config["protocol"]["version"],
             protocol_label=protocol_label(config),

@@ -5,7 +5,7 @@ that have finished cells under these conditions. What several tasks and protocol
 and model goes into one file, ``results/board/<data set>/<model>/<method>--<explained>.json``, and replaces what stood
 there of the same task and protocol. Nothing is run, and neither data nor weights are looked at.
 
-``--board FOLDER`` writes elsewhere. ``--source URL@COMMIT`` says where the code of a method of your own is; without
+``folder=`` is another board. ``--source URL@COMMIT`` says where the code of a method of your own is; without
 it, it is the remote ``origin`` and the last commit of the repository in which its file lies. ``--anew`` begins a file
 anew that is of other code, settings or weights.
 """
@@ -31,7 +31,8 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
         BenchError: if there is none, or one cannot be written.
     """
-    board, arguments = option("board", arguments)
+    board = next((a.partition("=")[2] for a in arguments if a.startswith("folder=")), None)
+    arguments = [a for a in arguments if not a.startswith("folder=")]
     source, arguments = option("source", arguments)
     anew, arguments = "--anew" in arguments, [a for a in arguments if a != "--anew"]
     known = list(Catalogue(config_dirs(arguments)).tables())
