@@ -7,7 +7,8 @@ p-value for each pair, which no number of resamples makes small enough for 300 p
 resamples for more methods.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from string import ascii_lowercase
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from metrics.bootstrap import TIE
+from metrics.bootstrap import TIE, Draws, Statistic
 
 BLOCK = 4_000_000  # numbers that are held at a time: standardised differences of some pairs on all resamples
 
@@ -43,6 +44,16 @@ class Comparisons:
     def apart(self, level: float = 0.95) -> np.ndarray:
         """(M, M), boolean: which pairs are told apart."""
         return self.p_values < 1 - level
+
+    def among(self, chosen: ArrayLike) -> "Comparisons":
+        """Those of some statistics alone, (M,) boolean: what was said of all pairs at once holds for fewer.
+
+        Their shares of first places are still those among all.
+        """
+        kept = np.flatnonzero(chosen)
+        pairs = np.ix_(kept, kept)
+        squares = {name: getattr(self, name)[pairs] for name in ("differences", "low", "high", "p_values")}
+        return replace(self, **squares, first=self.first[kept])
 
     def rank_intervals(self, level: float = 0.95) -> np.ndarray:
         """(M, 2): 1 + how many are significantly larger, and M − how many are significantly smaller."""
@@ -93,27 +104,88 @@ def compare(values: ArrayLike, resampled: ArrayLike, level: float = 0.95) -> Com
         raise ValueError(
             f"values {values.shape}, resampled {resampled.shape}: expected finite (M,) and (M, resamples)"
         )
-    count, size = len(values), max(np.abs(values).max(initial=0), np.nanmax(np.abs(resampled), initial=0))
+    size = max(np.abs(values).max(initial=0), np.nanmax(np.abs(resampled), initial=0))
+    first, second = np.triu_indices(len(values), k=1)
+    samples = torch.from_numpy(np.ascontiguousarray(resampled))
+    return _step_down(
+        len(values),
+        values[first] - values[second],
+        _noise(resampled, first, second),
+        lambda some: samples[first[some]] - samples[second[some]],
+        size,
+        first_share(resampled),
+        level,
+    )
+
+
+def compare_defined(statistics: Sequence[Statistic], draws: Draws, level: float = 0.95) -> Comparisons:
+    """Compare M statistics, each pair on the samples on which both are defined.
+
+    As :func:`compare`, which it is where all are defined on the same samples. Else a difference is not that of
+    the two values, and three differences need not add up.
+
+    Args:
+        statistics: of the same n samples, those on which one is not defined among them; more is better.
+        draws: resamples of these n.
+
+    Raises:
+        ValueError: if one is defined on no sample, or a pair on none in common.
+    """
+    resampled, values = draws.of(statistics), [statistic.value for statistic in statistics]
+    patterns = [statistic.known.tobytes() for statistic in statistics]
+    if len(set(patterns)) <= 1:
+        return compare(values, resampled, level)
+    first, second = np.triu_indices(len(statistics), k=1)
+    d, stars = np.empty(len(first)), np.empty((len(first), resampled.shape[1]))
+    keys = np.array([patterns.index(pattern) for pattern in patterns])
+    of_pair = np.sort(np.stack([keys[first], keys[second]]), axis=0)
+    for one, other in np.unique(of_pair, axis=1).T:
+        both = statistics[one].known & statistics[other].known
+        if not both.any():
+            raise ValueError("two statistics have no sample on which both are defined")
+        members = np.flatnonzero(np.isin(keys, (one, other)))
+        narrowed = [statistics[i].among(both) for i in members]
+        own, of_own = np.array([s.value for s in narrowed]), draws.of(narrowed)
+        pairs = np.flatnonzero((of_pair[0] == one) & (of_pair[1] == other))
+        i, j = np.searchsorted(members, first[pairs]), np.searchsorted(members, second[pairs])
+        d[pairs], stars[pairs] = own[i] - own[j], of_own[i] - of_own[j]
+    size = max(np.abs(values).max(initial=0), np.nanmax(np.abs(resampled), initial=0))
+    with np.errstate(invalid="ignore"):
+        noise = np.array([_deviation(row) for row in stars])
+    differences = torch.from_numpy(stars)
+    return _step_down(
+        len(values), d, noise, lambda some: differences[some], size, first_share(resampled), level
+    )
+
+
+def _step_down(
+    count: int,
+    d: np.ndarray,
+    noise: np.ndarray,
+    resampled: Callable[[np.ndarray], Tensor],
+    size: float,
+    share: np.ndarray,
+    level: float,
+) -> Comparisons:
+    """From the differences of all pairs, (pairs,), their noise, and their resamples (some pairs, resamples)."""
     first, second = np.triu_indices(count, k=1)
-    d = values[first] - values[second]
     d[np.abs(d) <= TIE * size] = 0
-    noise = _noise(resampled, first, second)
     noise[noise <= TIE * size] = 0
     statistic = np.divide(np.abs(d), noise, out=np.where(d == 0, 0, np.inf), where=noise > 0)
     # From the least clear pair on, so that the maximum over the pairs that are left runs along.
     order = np.argsort(statistic, kind="stable")
-    samples = torch.from_numpy(np.ascontiguousarray(resampled))
-    largest = torch.zeros(samples.shape[1], dtype=samples.dtype)
+    draws = resampled(order[:0]).shape[1]
+    largest = torch.zeros(draws, dtype=torch.float64)
     exceeding = np.empty(len(d))
-    step = max(1, BLOCK // max(1, samples.shape[1]))
+    step = max(1, BLOCK // max(1, draws))
     for start in range(0, len(order), step):
         some = order[start : start + step]
-        maxima = _standardised(samples, first[some], second[some], d[some], noise[some])
+        maxima = _standardised(resampled(some), d[some], noise[some])
         maxima = torch.maximum(maxima, largest).cummax(dim=0).values
         largest = maxima[-1]
         reached = maxima >= torch.from_numpy(statistic[some] * (1 - TIE))[:, None]
         exceeding[some] = reached.sum(dim=1).numpy()
-    p = (1 + exceeding) / (1 + samples.shape[1])
+    p = (1 + exceeding) / (1 + draws)
     down = order[::-1]
     p[down] = np.maximum.accumulate(p[down])
     p[d == 0] = 1
@@ -126,8 +198,14 @@ def compare(values: ArrayLike, resampled: ArrayLike, level: float = 0.95) -> Com
         _square(count, first, second, d + width, -d + width),
         _square(count, first, second, p, p, diagonal=1.0),
         detectable,
-        _first(resampled),
+        share,
     )
+
+
+def _deviation(differences: np.ndarray) -> float:
+    """The standard deviation of a difference over the resamples on which it is defined."""
+    known = differences[~np.isnan(differences)]
+    return float(known.std(ddof=1)) if len(known) > 1 else np.inf
 
 
 def _noise(resampled: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -141,16 +219,18 @@ def _noise(resampled: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.n
     return np.sqrt(np.maximum(own[first] + own[second] - 2 * products[first, second], 0))
 
 
-def _standardised(
-    samples: Tensor, first: np.ndarray, second: np.ndarray, d: np.ndarray, noise: np.ndarray
-) -> Tensor:
+def _standardised(differences: Tensor, d: np.ndarray, noise: np.ndarray) -> Tensor:
     """|d* − d| / s of some pairs on all resamples; 0 for pairs without noise."""
-    deviation = samples[first] - samples[second] - torch.from_numpy(d)[:, None]
+    deviation = differences - torch.from_numpy(d)[:, None]
     found = deviation.abs_() / torch.from_numpy(np.where(noise > 0, noise, np.inf))[:, None]
     return found.nan_to_num_(nan=torch.inf)
 
 
-def _first(resampled: np.ndarray) -> np.ndarray:
+def first_share(resampled: np.ndarray) -> np.ndarray:
+    """In which share of the resamples each of M statistics, (M, resamples), is the largest, ties split: (M,).
+
+    A description of the resamples, not the probability that it is the best.
+    """
     known = resampled[:, ~np.isnan(resampled).any(axis=0)]
     if not known.size:
         return np.full(len(resampled), np.nan)
