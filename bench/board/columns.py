@@ -7,7 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
-from bench.board.entry import Entry, MetricFacts, OfMethod, Part
+from bench.board.entry import Entry
+from bench.board.facts import MetricFacts, OfMethod, Part
+from bench.board.tables import statistic
 from bench.catalogue import Catalogue
 from metrics import Draws, Statistic, intervals
 
@@ -205,28 +207,40 @@ def _kind_in_words(method: OfMethod, ranking: Ranking) -> str:
     return {"ablation": "a part of another method"}.get(method.kind, f"a {method.kind}")
 
 
-def gather(entries: Iterable[Entry], facts: Catalogue, ranking: Ranking | None = None) -> Board:
+def gather(
+    entries: Iterable[Entry],
+    facts: Catalogue,
+    ranking: Ranking | None = None,
+    protocols: Sequence[str] | None = None,
+) -> Board:
     """Put the entries of a board together.
 
     Args:
         facts: of tasks, methods and the ranking.
         ranking: another than the file's.
+        protocols: the names of those that are wanted; None for all.
 
     Raises:
         BenchError: if a file of rows is missing or damaged.
     """
     entries, ranking = list(entries), ranking or Ranking.of(facts)
-    parts = [(entry, part, entry.rows(part)["id"].tolist()) for entry in entries for part in entry.parts]
+    parts = [
+        (entry, part, entry.rows(part))
+        for entry in entries
+        for part in entry.parts
+        if protocols is None or part.protocol in protocols
+    ]
     of_data: dict[str, set[str]] = defaultdict(set)
-    for entry, _, own in parts:
-        of_data[entry.dataset.name] |= set(own)
+    for entry, _, rows in parts:
+        of_data[entry.dataset.name] |= set(rows["id"])
     ids = {name: sorted(found) for name, found in sorted(of_data.items())}
     places = {name: {one: i for i, one in enumerate(own)} for name, own in ids.items()}
     cells: dict[tuple, list[_Cell]] = defaultdict(list)
-    for entry, part, own in parts:
-        where = np.array([places[entry.dataset.name][one] for one in own], dtype=int)
-        for (metric, k), statistic in entry.statistics(part).items():
-            cell = _Cell(entry, part, metric, k, statistic.placed(where, len(ids[entry.dataset.name])), where)
+    for entry, part, rows in parts:
+        where = np.array([places[entry.dataset.name][one] for one in rows["id"]], dtype=int)
+        for (metric, k), number in part.numbers.items():
+            own = statistic(entry.path, part, number, rows).placed(where, len(ids[entry.dataset.name]))
+            cell = _Cell(entry, part, metric, k, own, where)
             cells[cell.key].append(cell)
     columns = [column for own in cells.values() for column in _columns(_seeds_joined(own), facts)]
     order = {name: place for place, name in enumerate(facts.tables())}
@@ -274,7 +288,9 @@ def _seeds_joined(cells: Sequence[_Cell]) -> list[_Cell]:
         terms = np.mean([cell.statistic.terms for cell in same], axis=0)
         values = sorted(cell.statistic.value for cell in same)
         note = f"mean of {len(same)} seeds, which give {values[0]:.3g} to {values[-1]:.3g}"
-        joined.append(replace(first, statistic=replace(first.statistic, terms=terms, proportion=False), note=note))
+        joined.append(
+            replace(first, statistic=replace(first.statistic, terms=terms, proportion=False), note=note)
+        )
     return joined
 
 
@@ -295,7 +311,9 @@ def _columns(cells: Sequence[_Cell], facts: Catalogue) -> list[Column]:
         rows = [_row(cell, known) for cell in own]
         metric = first.part.metrics[first.metric]
         columns.append(
-            Column(*names, first.part.protocol_label, *measured, metric, len(chosen), known, rows, number == 0)
+            Column(
+                *names, first.part.protocol_label, *measured, metric, len(chosen), known, rows, number == 0
+            )
         )
     return columns
 
@@ -306,18 +324,18 @@ def _order(facts: Catalogue) -> Callable[[OfMethod], tuple]:
 
 
 def _row(cell: _Cell, known: np.ndarray) -> Row:
-    statistic, number = cell.statistic, cell.part.numbers[cell.metric, cell.k]
+    own, number = cell.statistic, cell.part.numbers[cell.metric, cell.k]
     if len(cell.places) == known.sum() and not cell.note:
         ends = [np.nan if end is None else end for end in (number.value, number.low, number.high)]
     else:  # other samples than those of the file
-        statistic = statistic.among(known)
-        ends = [statistic.value if statistic.count else np.nan]
-        ends += [float(found[0]) for found in intervals([statistic], seed=cell.part.seed)[:2]]
-    undefined = 1 - statistic.count / known.sum()
+        own = own.among(known)
+        ends = [own.value if own.count else np.nan]
+        ends += [float(found[0]) for found in intervals([own], seed=cell.part.seed)[:2]]
+    undefined = 1 - own.count / known.sum()
     cost = cell.part.cost
     said = "; ".join(filter(None, (cell.note, cell.part.note)))
     path = str(cell.entry.path or "")
-    return Row(cell.method, statistic, *ends, undefined, cost.get("seconds"), cost.get("device"), said, path)
+    return Row(cell.method, own, *ends, undefined, cost.get("seconds"), cost.get("device"), said, path)
 
 
 def _modality(part: Part, facts: Catalogue) -> str:

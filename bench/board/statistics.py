@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 
 from bench.board.columns import Board, Column, Row
-from bench.board.entry import OfMethod
+from bench.board.facts import OfMethod
 from metrics import (
     Comparisons,
     MeanRanks,
@@ -81,7 +81,9 @@ def compared(board: Board, column: Column) -> Compared:
     rows = [row for row in column.rows if _is_compared(board, column, row)]
     labels = [row.method.label for row in rows]
     if len(rows) < 2:
-        alone = {label: Standing(unranked=why or "nothing to compare it with") for label, why in reasons.items()}
+        alone = {
+            label: Standing(unranked=why or "nothing to compare it with") for label, why in reasons.items()
+        }
         return Compared(column, labels, None, alone)
     draws = board.draws[column.dataset]
     statistics = [column.better(row) for row in rows]
@@ -92,7 +94,9 @@ def compared(board: Board, column: Column) -> Compared:
     shares = iter(first_share(draws.of([s for s, r in zip(statistics, ranked, strict=True) if r])).tolist())
     apart, standings = found.apart(), {label: Standing(unranked=why) for label, why in reasons.items()}
     for i, row in enumerate(rows):
-        floors = [o.method.title for j, o in enumerate(rows) if o.method.is_floor and j != i and not apart[i, j]]
+        floors = [
+            o.method.title for j, o in enumerate(rows) if o.method.is_floor and j != i and not apart[i, j]
+        ]
         own = {"letters": letters[i], "floors": floors}
         if ranked[i]:
             own |= {"ranks": tuple(next(intervals)), "first": next(shares)}
@@ -320,7 +324,9 @@ def _agreement(
             return None
         return column.better(row) if known is None else column.better(row).among(known)
 
-    rankings = [[narrowed(c, own.get(label)) for label in labels] for c, own in zip(columns, rows, strict=True)]
+    rankings = [
+        [narrowed(c, own.get(label)) for label in labels] for c, own in zip(columns, rows, strict=True)
+    ]
     found = rank_agreement(rankings, board.few_draws[dataset], board.halves[dataset])
     pairs = [
         Agreed(

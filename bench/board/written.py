@@ -185,7 +185,10 @@ def agreement(pairs: Sequence[Agreed]) -> pd.DataFrame:
     rows = [
         {
             **of_column(pair.one),
-            **{f"other_{name}": of_column(pair.other)[name] for name in ("model", "task", "metric", "k", "explained")},
+            **{
+                f"other_{name}": of_column(pair.other)[name]
+                for name in ("model", "task", "metric", "k", "explained")
+            },
             **{name: getattr(pair, name) for name in names},
         }
         for pair in pairs
@@ -255,9 +258,7 @@ def view_table(own: Sequence[Compared]) -> pd.DataFrame:
     columns = {}
     for one in own:
         rows = {row.method.label: row for row in one.column.rows}
-        columns[one.column.title] = [
-            text_of(one, rows[label]) if label in rows else "–" for label in methods
-        ]
+        columns[one.column.title] = [text_of(one, rows[label]) if label in rows else "–" for label in methods]
     return pd.DataFrame(columns, index=pd.Index([m.title for m in methods.values()], name="method"))
 
 
