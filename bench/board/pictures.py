@@ -111,4 +111,5 @@ def _title(board: Board, name: str) -> str:
 def _caption(devices: Sequence[str | None]) -> str:
     known = sorted({device or "a device that was not recorded" for device in devices})
     warning = " Times of different devices cannot be compared." if len(known) > 1 else ""
-    return f"What a map costs, on {', '.join(known)}, against how good it is, with 95 % intervals over samples.{warning}"
+    where = ", ".join(known)
+    return f"What a map costs, on {where}, against how good it is, with 95 % intervals over samples.{warning}"

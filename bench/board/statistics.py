@@ -295,7 +295,7 @@ def between_models(board: Board) -> list[Agreed]:
         for own in by_samples.values():
             known = own[0][0].known & own[0][1].known
             if known.sum() >= 2:
-                among = list({id(c): c for pair in own for c in pair}.values())
+                among = [c for c in columns if any(c is one or c is other for one, other in own)]
                 wanted = {(one.model, other.model) for one, other in own}
                 found, _ = _agreement(board, among, known)
                 pairs += [p for p in found if (p.one.model, p.other.model) in wanted]
