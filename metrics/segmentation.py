@@ -203,13 +203,14 @@ class MeanAveragePrecision(Metric):
     """Mean over images of :func:`average_precision`, in per cent. Column: ``average_precision``."""
 
     columns: ClassVar[tuple[str, ...]] = ("average_precision",)
+    scale: ClassVar[float] = 100.0
 
     unit: str = "%"
     range: tuple[float, float] = (0.0, 100.0)
 
     def statistics(self, columns: Columns) -> dict[int, Statistic]:
         """The mean at k = 0."""
-        return {0: Statistic.mean(columns["average_precision"], scale=100)}
+        return {0: Statistic.mean(columns["average_precision"], self.scale)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,10 +29,12 @@ import pandas as pd
 
 from bench.board.facts import Key, MetricFacts, Number, OfMethod, Part, Said
 from bench.board.tables import REMEDY, read_table, slug, statistic
+from bench.catalogue import INSTALLED, PROJECT
 from bench.errors import BenchError
 from bench.store.files import read_json, sha256, write_text
 from metrics import Statistic
 
+FOLDER = (Path.cwd() if INSTALLED else PROJECT) / "results" / "board"
 FORMAT = 1  # rises when the files change their meaning
 NUMBERS = re.compile(r"\[[\s\d.,eE+-]*\]")  # a list of nothing but numbers, in JSON
 

@@ -11,6 +11,11 @@ from metrics import Metric
 Key = tuple[str, int]  # a metric of a task and its k, 0 where it has none
 
 
+def list_name(limit: int | None, seed: int) -> str:
+    """What a list of samples of a data set is called: all of them, or those that ``limit`` draws."""
+    return "all" if limit is None else f"{limit} drawn with seed {seed}"
+
+
 @dataclass(frozen=True)
 class Said:
     """A data set or a model: what it is called, and what it is made of.
@@ -18,7 +23,8 @@ class Said:
     Attributes:
         name: of the folder on the board.
         title: for readers.
-        made_of: its part of the cells' identity: ``target``, ``settings``, ``code``, ``content`` (digests).
+        made_of: its part of the cells' identity: ``target``, ``settings``, ``code``, and of a model ``content``,
+            the digests of its weights; that of data is said of each list of samples (:attr:`Part.content`).
     """
 
     name: str
@@ -39,6 +45,7 @@ class OfMethod:
         made_of: its part of the cells' identity: ``target``, ``settings``, ``code``, ``content``.
         source: of a method that is not the project's own, the ``url`` and the ``commit`` of its repository, or the
             ``distribution`` that it is installed from; None for one of the project's own.
+        word_score: how it says that pieces make a word, ``sum``, ``max`` or ``mean``; None if it says nothing.
     """
 
     name: str
@@ -48,6 +55,7 @@ class OfMethod:
     family: str
     made_of: Mapping[str, Any] = field(repr=False)
     source: Mapping[str, str] | None = None
+    word_score: str | None = None
 
     @property
     def is_floor(self) -> bool:
@@ -134,8 +142,8 @@ class Part:
         protocol, version: the protocol's name and version.
         protocol_label: the same with settings that were changed, as in ``paper v1 with perturbation.fill=mean``.
         suite: under which data set and model are chosen.
-        choices: of the command line beside suite, task, protocol and method: ``dataset``, ``model`` by their names.
-        on: the name of the list of samples: ``all``, or ``100 drawn with seed 0``.
+        choices: what the command line named beside suite, task, protocol and method: ``dataset``, ``model``.
+        on: the name of the list of samples: ``all``, or ``100 drawn with seed 0`` (:func:`list_name`).
         seed: of what is drawn: samples, and the bootstrap.
         samples: how many samples there are.
         ids_sha256: of their sorted ids (:func:`ids_digest`).
@@ -149,6 +157,7 @@ class Part:
         rows: the name of the Parquet file with the per-sample scores, and its SHA-256.
         maps: the same of the raw maps; None where they are too large, or no map is kept.
         note: a sentence that a reader must know, such as why there are no maps.
+        checks: what was checked of the maps while they were made (:mod:`bench.runner.records`).
     """
 
     task: str
@@ -171,6 +180,7 @@ class Part:
     rows: Sequence[str] = ()
     maps: Sequence[str] | None = None
     note: str = ""
+    checks: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def key(self) -> tuple[str, str]:

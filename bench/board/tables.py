@@ -24,7 +24,7 @@ REMEDY = "write it anew with tebench submit"
 
 def slug(name: str) -> str:
     """A name as it stands in the name of a file."""
-    return re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII).strip("_")
+    return re.sub(r"[^\w-]+", "_", name, flags=re.ASCII).strip("_")
 
 
 def ids_digest(ids: Sequence[str]) -> str:
