@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.board.badge import badge, badges
 from bench.board.columns import gather
-from bench.board.entry import entries
+from bench.board.entry import FOLDER, entries
 from bench.board.page import write_page
 from bench.board.written import Statistics, write_tables
-from bench.catalogue import PROJECT, Catalogue
+from bench.catalogue import Catalogue
 from bench.cli import say, tell
 from bench.config import config_dirs
 from bench.errors import BenchError
 
-FOLDER = PROJECT / "results" / "board"
 MADE = "made"  # the folder beside the data sets in which tables and page are put
 OPTIONS = ("folder", "out", "dataset", "model", "protocol")
 
@@ -47,9 +47,11 @@ def make(arguments: Sequence[str]) -> Path:
     board = gather(found, facts, protocols=given["protocol"].split(",") if "protocol" in given else None)
     if not board.columns:
         raise BenchError(f"protocol={given['protocol']}: no entry is of it")
+    known = badges(folder)
+    checked = {str(entry.path): badge(folder, entry, known) for entry in found}
     made = Statistics(board)
     write_tables(made, out / "tables")
-    page = write_page(made, facts, out / "index.html", " ".join(["tebench board", *arguments]))
+    page = write_page(made, facts, checked, out / "index.html", " ".join(["tebench board", *arguments]))
     say(f"{len(found)} entries, {len(board.columns)} columns; tables in {out / 'tables'}")
     tell(f"{page} ({page.stat().st_size / 1e6:.1f} MB)")
     return page

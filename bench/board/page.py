@@ -46,12 +46,14 @@ class Cell:
         number: the number with its interval.
         standing: how the method stands in the column.
         note: what a reader must know beside it.
+        path: of the file on the board.
     """
 
     value: float | None
     number: str
     standing: Standing
     note: str
+    path: str
 
     @property
     def ranks(self) -> str:
@@ -73,7 +75,7 @@ def cell_of(one: Compared, row: Row) -> Cell:
         notes.append(f"first in {standing.first:.0%} of the resamples")
     value = None if row.value != row.value else row.value
     number = interval_text(row.value, row.low, row.high, decimals)
-    return Cell(value, number, standing, "; ".join(filter(None, notes)))
+    return Cell(value, number, standing, "; ".join(filter(None, notes)), row.path)
 
 
 @dataclass(frozen=True)
@@ -137,13 +139,14 @@ class Page:
     Args:
         made: the statistics.
         facts: of methods and tasks.
+        checked: by the path of an entry, what was recomputed of it.
     """
 
     never, not_equal, fixed = NEVER, NOT_EQUAL, FIXED
     maps = MAPS
 
-    def __init__(self, made: Statistics, facts: Catalogue):
-        self.made, self.board, self.facts = made, made.board, facts
+    def __init__(self, made: Statistics, facts: Catalogue, checked: Mapping[str, str]):
+        self.made, self.board, self.facts, self.checked = made, made.board, facts, checked
 
     @cached_property
     def views(self) -> list[View]:
@@ -291,11 +294,14 @@ def _from_to(low: float, high: float) -> str:
     return f"{low:g}" if low == high else f"{low:g}–{high:g}"
 
 
-def write_page(made: Statistics, facts: Catalogue, file: Path, command: str) -> Path:
+def write_page(
+    made: Statistics, facts: Catalogue, checked: Mapping[str, str], file: Path, command: str
+) -> Path:
     """Write the page; returns the file.
 
     Args:
         facts: of methods and tasks.
+        checked: by the path of an entry, what was recomputed of it.
         command: that makes it, for its foot.
 
     Raises:
@@ -311,7 +317,7 @@ def write_page(made: Statistics, facts: Catalogue, file: Path, command: str) -> 
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["inline"] = inline
-    page = Page(made, facts)
+    page = Page(made, facts, checked)
     text = environment.get_template("board.html").render(
         page=page, command=command, data=Markup(page.differences)
     )
