@@ -17,7 +17,7 @@ from metrics.bootstrap import (
 from metrics.bounds import (
     aopc_bounds,
 )
-from metrics.comparisons import Comparisons, compare, compare_defined, first_share
+from metrics.comparisons import Comparisons, compare, compare_cells, compare_defined, first_share, letters
 from metrics.curves import (
     aopc,
     area,
@@ -241,6 +241,7 @@ __all__ = [
     "box_mask",
     "class_sensitivity",
     "compare",
+    "compare_cells",
     "compare_defined",
     "completeness",
     "comprehensiveness",
@@ -265,6 +266,7 @@ __all__ = [
     "intervals",
     "kendall",
     "leave_one_out",
+    "letters",
     "log_odds",
     "mask_share",
     "mass_accuracy",

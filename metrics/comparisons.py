@@ -68,18 +68,24 @@ class Comparisons:
         Computational and Graphical Statistics 13 (2004): insert and absorb. The first letter belongs to the
         largest.
         """
-        if not len(self.differences):
-            return []
-        apart = self.apart(level)
-        groups = [frozenset(range(len(apart)))]
-        for i, j in zip(*np.nonzero(np.triu(apart)), strict=True):
-            split = [g - {k} for g in groups if i in g and j in g for k in (i, j)]
-            kept = {g for g in groups if not (i in g and j in g)} | set(split)
-            groups = [g for g in kept if not any(g < other for other in kept)]
-        size = self.differences.mean(axis=1)
-        groups.sort(key=lambda g: sorted((-size[i], i) for i in g))
-        names = [_letter(n) for n in range(len(groups))]
-        return ["".join(n for n, g in zip(names, groups, strict=True) if i in g) for i in range(len(apart))]
+        return letters(self.apart(level), self.differences.mean(axis=1)) if len(self.differences) else []
+
+
+def letters(apart: ArrayLike, size: ArrayLike) -> list[str]:
+    """The letters of M statistics, of which (M, M) pairs are told apart: :meth:`Comparisons.letters`.
+
+    Args:
+        size: (M,), the first letter belongs to the largest.
+    """
+    apart, size = np.asarray(apart), np.asarray(size)
+    groups = [frozenset(range(len(apart)))] if len(apart) else []
+    for i, j in zip(*np.nonzero(np.triu(apart)), strict=True):
+        split = [g - {k} for g in groups if i in g and j in g for k in (i, j)]
+        kept = {g for g in groups if not (i in g and j in g)} | set(split)
+        groups = [g for g in kept if not any(g < other for other in kept)]
+    groups.sort(key=lambda g: sorted((-size[i], i) for i in g))
+    names = [_letter(n) for n in range(len(groups))]
+    return ["".join(n for n, g in zip(names, groups, strict=True) if i in g) for i in range(len(apart))]
 
 
 def compare(values: ArrayLike, resampled: ArrayLike, level: float = 0.95) -> Comparisons:
@@ -104,18 +110,45 @@ def compare(values: ArrayLike, resampled: ArrayLike, level: float = 0.95) -> Com
         raise ValueError(
             f"values {values.shape}, resampled {resampled.shape}: expected finite (M,) and (M, resamples)"
         )
-    size = max(np.abs(values).max(initial=0), np.nanmax(np.abs(resampled), initial=0))
-    first, second = np.triu_indices(len(values), k=1)
+    (found,) = compare_cells(values[None], resampled[None], level)
+    return found
+
+
+def compare_cells(values: ArrayLike, resampled: ArrayLike, level: float = 0.95) -> list[Comparisons]:
+    """Compare M statistics with one another in each of C cells, all pairs of all cells at once.
+
+    As :func:`compare`; the maximum runs over the pairs of all cells, so the intervals hold for all together. Cells
+    may be on scales of their own.
+
+    Args:
+        values: (C, M), of the samples themselves.
+        resampled: (C, M, resamples), paired; also over cells that are of the same samples.
+
+    Raises:
+        ValueError: if the shapes do not fit, or a value is not finite.
+    """
+    values, resampled = np.asarray(values, dtype=np.float64), np.asarray(resampled, dtype=np.float64)
+    if values.ndim != 2 or values.shape != resampled.shape[:2] or not np.isfinite(values).all():
+        raise ValueError(
+            f"values {values.shape}, resampled {resampled.shape}: expected finite (C, M) and (C, M, resamples)"
+        )
+    first, second = np.triu_indices(values.shape[1], k=1)
+    cells = [
+        _pairs(v[first] - v[second], _noise(r, first, second), _size(v, r))
+        for v, r in zip(values, resampled, strict=True)
+    ]
     samples = torch.from_numpy(np.ascontiguousarray(resampled))
-    return _step_down(
-        len(values),
-        values[first] - values[second],
-        _noise(resampled, first, second),
-        lambda some: samples[first[some]] - samples[second[some]],
-        size,
-        first_share(resampled),
-        level,
-    )
+
+    def differences(some: np.ndarray) -> Tensor:
+        cell, pair = np.divmod(some, max(1, len(first)))
+        return samples[cell, first[pair]] - samples[cell, second[pair]]
+
+    d, noise = (np.concatenate([cell[i] for cell in cells]) if cells else np.empty(0) for i in (0, 1))
+    p, critical = _step_down(d, noise, differences, level)
+    return [
+        _comparisons(values.shape[1], *cells[i], p[i * len(first) : (i + 1) * len(first)], critical, r)
+        for i, r in enumerate(resampled)
+    ]
 
 
 def compare_defined(statistics: Sequence[Statistic], draws: Draws, level: float = 0.95) -> Comparisons:
@@ -149,32 +182,37 @@ def compare_defined(statistics: Sequence[Statistic], draws: Draws, level: float 
         pairs = np.flatnonzero((of_pair[0] == one) & (of_pair[1] == other))
         i, j = np.searchsorted(members, first[pairs]), np.searchsorted(members, second[pairs])
         d[pairs], stars[pairs] = own[i] - own[j], of_own[i] - of_own[j]
-    size = max(np.abs(values).max(initial=0), np.nanmax(np.abs(resampled), initial=0))
     with np.errstate(invalid="ignore"):
         noise = np.array([_deviation(row) for row in stars])
-    differences = torch.from_numpy(stars)
-    return _step_down(
-        len(values), d, noise, lambda some: differences[some], size, first_share(resampled), level
-    )
+    pairs, differences = _pairs(d, noise, _size(np.array(values), resampled)), torch.from_numpy(stars)
+    p, critical = _step_down(*pairs, lambda some: differences[some], level)
+    return _comparisons(len(values), *pairs, p, critical, resampled)
+
+
+def _size(values: np.ndarray, resampled: np.ndarray) -> float:
+    return max(np.abs(values).max(initial=0), np.nanmax(np.abs(resampled), initial=0))
+
+
+def _pairs(d: np.ndarray, noise: np.ndarray, size: float) -> tuple[np.ndarray, np.ndarray]:
+    """Differences and their noise, those of nothing but rounding being 0."""
+    return np.where(np.abs(d) <= TIE * size, 0, d), np.where(noise <= TIE * size, 0, noise)
 
 
 def _step_down(
-    count: int,
-    d: np.ndarray,
-    noise: np.ndarray,
-    resampled: Callable[[np.ndarray], Tensor],
-    size: float,
-    share: np.ndarray,
-    level: float,
-) -> Comparisons:
-    """From the differences of all pairs, (pairs,), their noise, and their resamples (some pairs, resamples)."""
-    first, second = np.triu_indices(count, k=1)
-    d[np.abs(d) <= TIE * size] = 0
-    noise[noise <= TIE * size] = 0
+    d: np.ndarray, noise: np.ndarray, resampled: Callable[[np.ndarray], Tensor], level: float
+) -> tuple[np.ndarray, float]:
+    """Corrected p-values (pairs,), and the quantile of the largest standardised deviation of any pair.
+
+    Args:
+        d, noise: (pairs,), differences and their standard deviation.
+        resampled: gives the differences of some pairs on all resamples, (some, resamples).
+    """
     statistic = np.divide(np.abs(d), noise, out=np.where(d == 0, 0, np.inf), where=noise > 0)
     # From the least clear pair on, so that the maximum over the pairs that are left runs along.
     order = np.argsort(statistic, kind="stable")
-    draws = resampled(order[:0]).shape[1]
+    if not len(order):
+        return np.empty(0), 0.0
+    draws = resampled(order[:1]).shape[1]
     largest = torch.zeros(draws, dtype=torch.float64)
     exceeding = np.empty(len(d))
     step = max(1, BLOCK // max(1, draws))
@@ -189,16 +227,21 @@ def _step_down(
     down = order[::-1]
     p[down] = np.maximum.accumulate(p[down])
     p[d == 0] = 1
-    critical = float(np.quantile(largest.numpy(), level, method="higher")) if len(d) else 0.0
+    return p, float(np.quantile(largest.numpy(), level, method="higher"))
+
+
+def _comparisons(
+    count: int, d: np.ndarray, noise: np.ndarray, p: np.ndarray, critical: float, resampled: np.ndarray
+) -> Comparisons:
+    first, second = np.triu_indices(count, k=1)
     width = critical * noise
-    detectable = float(np.median(width)) if len(d) else 0.0
     return Comparisons(
         _square(count, first, second, d, -d),
         _square(count, first, second, d - width, -d - width),
         _square(count, first, second, d + width, -d + width),
         _square(count, first, second, p, p, diagonal=1.0),
-        detectable,
-        share,
+        float(np.median(width)) if len(d) else 0.0,
+        first_share(resampled),
     )
 
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from metrics.bootstrap import TIE, Draws, Statistic, interval
-from metrics.comparisons import Comparisons, compare
+from metrics.comparisons import Comparisons, compare_cells, letters
 
 HELD = 10_000_000  # signs of pairs that are held at a time, float32
 
@@ -182,15 +182,29 @@ class MeanRanks:
     Attributes:
         ranks: (C, M), in each cell, 1 for the best.
         value: (M,), the mean rank.
-        low, high: (M,), 95 % interval over resamples of the samples; the cells are fixed, not sampled.
-        comparisons: of all pairs of methods, of the mean rank with its sign turned: more is better.
+        low, high: (M,), the ends of intervals that hold for all methods at once: the means over the cells of the
+            ends of the intervals of ranks. The cells are fixed, not sampled.
+        cells: what is told apart in each cell, all pairs of all cells at once.
     """
 
     ranks: np.ndarray
     value: np.ndarray
     low: np.ndarray
     high: np.ndarray
-    comparisons: Comparisons
+    cells: Sequence[Comparisons]
+
+    @property
+    def better(self) -> np.ndarray:
+        """(M, M) boolean: whether the interval of a method, in a row, ends before that of another begins."""
+        return self.high[:, None] < self.low[None, :]
+
+    def rank_intervals(self) -> np.ndarray:
+        """(M, 2): 1 + how many are better, and M − how many are worse."""
+        return np.stack([1 + self.better.sum(axis=0), len(self.value) - self.better.sum(axis=1)], axis=1)
+
+    def letters(self) -> list[str]:
+        """Two methods share a letter if and only if their intervals overlap; the first belongs to the best."""
+        return letters(self.better | self.better.T, -self.value)
 
     def without_cells(self, left_out: ArrayLike) -> np.ndarray:
         """(M,), the mean rank over the cells but some, (C,) boolean; NaN if none is left."""
@@ -198,28 +212,25 @@ class MeanRanks:
         return self.ranks[kept].mean(axis=0) if kept.any() else np.full(self.ranks.shape[1], np.nan)
 
 
-def mean_ranks_over_cells(values: ArrayLike, resampled: ArrayLike) -> MeanRanks:
+def mean_ranks_over_cells(values: ArrayLike, resampled: ArrayLike, level: float = 0.95) -> MeanRanks:
     """Mean ranks of M methods that are in all C cells.
+
+    Ranks are not resampled: where methods are nearly alike, noise draws their resampled ranks to the middle, and
+    percentiles of these miss the true mean rank far too often (half of the time, with eight methods whose
+    differences are a tenth of the noise of their means). What can be told apart is resampled instead, once for all
+    cells (:func:`metrics.compare_cells`).
 
     Args:
         values: (C, M), more being better.
         resampled: (C, M, resamples), paired over methods, and over the cells that are of the same samples.
 
     Raises:
-        ValueError: if there is no cell, or a value is not finite.
+        ValueError: if there is no cell, the shapes do not fit, or a value is not finite.
     """
-    values, resampled = np.asarray(values, dtype=np.float64), np.asarray(resampled, dtype=np.float64)
-    if values.ndim != 2 or not len(values) or resampled.shape[:2] != values.shape:
-        raise ValueError(
-            f"values {values.shape}, resampled {resampled.shape}: expected (C, M) and (C, M, resamples), C ≥ 1"
-        )
-    if not np.isfinite(values).all():
-        raise ValueError("values: expected finite numbers")
+    values = np.asarray(values, dtype=np.float64)
+    if not len(values):
+        raise ValueError("values: expected one cell or more")
+    cells = compare_cells(values, resampled, level)
+    ends = np.mean([cell.rank_intervals(level) for cell in cells], axis=0)
     own = ranks(values)
-    mean = own.mean(axis=0)
-    over_resamples = np.zeros(resampled.shape[1:])
-    for cell in resampled:
-        over_resamples += ranks(cell.T).T / len(resampled)
-    low, high = _ends(over_resamples)
-    # The best can only lose on a resample, and the interval is to hold the number itself.
-    return MeanRanks(own, mean, np.fmin(low, mean), np.fmax(high, mean), compare(-mean, -over_resamples))
+    return MeanRanks(own, own.mean(axis=0), ends[:, 0], ends[:, 1], cells)

@@ -111,7 +111,7 @@ def test_agreement_by_the_letter():
     scores = rng.normal(size=(3, 6, 20)) + 0.3 * np.arange(6)[:, None]
     listed = [list(rows) for rows in scores]
     listed[1][2] = None
-    draws, halves = drawn(20, 120), Draws.halves(20, splits=30)
+    draws, halves = drawn(20, 60), Draws.halves(20, splits=20)
     statistics = [[None if row is None else Statistic.mean(row) for row in rows] for rows in listed]
     found = rank_agreement(statistics, draws, halves)
     expected, retest = slow_agreement(listed, draws, halves)
@@ -138,17 +138,17 @@ def test_an_order_that_is_the_same_is_seldom_said_to_differ_and_one_that_is_not_
     rng = np.random.default_rng(0)
     quality = np.linspace(0, 2, 12)
     said = {"same": 0, "reversed": 0, "none": 0}
-    for trial in range(40):
-        draws, halves = drawn(120, 300, trial), Draws.halves(120, 60, trial)
+    for trial in range(20):
+        draws, halves = drawn(120, 200, trial), Draws.halves(120, 40, trial)
         for name, q, others in (
             ("same", quality, quality),
             ("reversed", quality, quality[::-1]),
             ("none", 0 * quality, 0 * quality),
         ):
             said[name] += rank_agreement(two_models(rng, q, others), draws, halves).differ[0, 1]
-    assert said["same"] <= 4
-    assert said["none"] <= 4
-    assert said["reversed"] == 40
+    assert said["same"] <= 2
+    assert said["none"] <= 2
+    assert said["reversed"] == 20
 
 
 def test_noise_alone_has_no_ceiling_to_speak_of():
@@ -169,37 +169,83 @@ def test_rankings_without_methods_in_common_are_not_compared():
     assert not found.differ.any()
 
 
+def mean_ranks_of(scores, draws):
+    """Of (cells, methods, samples)."""
+    return mean_ranks_over_cells(scores.mean(axis=2), np.array([draws.of(means(rows)) for rows in scores]))
+
+
 def test_mean_ranks_by_the_letter():
     rng = np.random.default_rng(5)
-    scores = rng.normal(size=(3, 5, 40)) + 0.4 * np.arange(5)[:, None]  # (cells, methods, samples)
+    scores = rng.normal(size=(3, 5, 40)) + 0.4 * np.arange(5)[:, None] * np.array([1, 2, 0.5])[:, None, None]
     draws = drawn(40, 200)
+    found = mean_ranks_of(scores, draws)
     values = scores.mean(axis=2)
-    resampled = np.array([draws.of(means(rows)) for rows in scores])
-    found = mean_ranks_over_cells(values, resampled)
     np.testing.assert_array_equal(found.ranks, rankdata(-values, axis=1))
     np.testing.assert_allclose(found.value, found.ranks.mean(axis=0))
-    stars = np.array([rankdata(-resampled[:, :, r], axis=1).mean(axis=0) for r in range(200)])
-    low, high = np.percentile(stars, [2.5, 97.5], axis=0)
-    np.testing.assert_allclose(found.low, np.minimum(low, found.value))
-    np.testing.assert_allclose(found.high, np.maximum(high, found.value))
+    # All pairs of all cells, by the letter: step down from the clearest.
+    pairs = [(c, i, j) for c in range(3) for i, j in combinations(range(5), 2)]
+    d = np.array([values[c, i] - values[c, j] for c, i, j in pairs])
+    counts = draws.counts.astype(float)
+    stars = np.array([counts @ (scores[c, i] - scores[c, j]) / 40 for c, i, j in pairs])
+    noise = stars.std(axis=1, ddof=1)
+    null, observed = np.abs(stars - d[:, None]) / noise[:, None], np.abs(d) / noise
+    order, last, better = np.argsort(-observed), 0.0, np.zeros((3, 5, 5), dtype=bool)
+    for place, k in enumerate(order):
+        reached = (null[order[place:]].max(axis=0) >= observed[k] * (1 - 1e-9)).sum()
+        last = max(last, (1 + reached) / 201)
+        c, i, j = pairs[k]
+        better[c, i, j], better[c, j, i] = (last < 0.05 and d[k] > 0), (last < 0.05 and d[k] < 0)
+    assert 0 < better.sum() < 30
+    np.testing.assert_allclose(found.low, (1 + better.sum(axis=1)).mean(axis=0))
+    np.testing.assert_allclose(found.high, (5 - better.sum(axis=2)).mean(axis=0))
     np.testing.assert_allclose(found.without_cells([True, False, False]), found.ranks[1:].mean(axis=0))
     assert np.isnan(found.without_cells([True] * 3)).all()
-    np.testing.assert_allclose(found.comparisons.differences[1, 0], found.value[0] - found.value[1])
 
 
-def test_a_clear_winner_of_thirty_has_the_mean_rank_one_and_a_rank_of_its_own():
+def test_a_clear_winner_of_thirty_has_a_mean_rank_and_a_rank_of_its_own():
     rng = np.random.default_rng(0)
     scores = rng.normal(size=(4, 30, 200)) + 2 * rng.normal(size=(4, 1, 200))
     scores[:, 11] += 2
-    draws = drawn(200, 1000)
-    found = mean_ranks_over_cells(scores.mean(axis=2), np.array([draws.of(means(rows)) for rows in scores]))
-    assert found.value[11] == 1
-    assert found.comparisons.rank_intervals()[11].tolist() == [1, 1]
-    assert (found.comparisons.rank_intervals()[np.arange(30) != 11] >= [2, 2]).all()
+    found = mean_ranks_of(scores, drawn(200, 1000))
+    assert found.value[11] == found.low[11] == found.high[11] == 1
+    assert found.rank_intervals()[11].tolist() == [1, 1]
+    assert (found.rank_intervals()[np.arange(30) != 11] == [2, 30]).all()
+    assert [letter for i, letter in enumerate(found.letters()) if i != 11] == ["b"] * 29
+    assert found.letters()[11] == "a"
+
+
+def test_letters_of_mean_ranks_say_what_the_intervals_say():
+    rng = np.random.default_rng(1)
+    scores = rng.normal(size=(3, 9, 80)) + 0.25 * np.arange(9)[:, None]
+    found = mean_ranks_of(scores, drawn(80))
+    letters = found.letters()
+    apart = 0
+    for i, j in combinations(range(9), 2):
+        overlap = found.low[i] <= found.high[j] and found.low[j] <= found.high[i]
+        assert bool(set(letters[i]) & set(letters[j])) == overlap
+        apart += not overlap
+    assert 0 < apart < 36
+
+
+@pytest.mark.parametrize("step", [0, 0.02, 0.1])
+def test_the_intervals_of_mean_ranks_hold_for_all_methods_at_once(step):
+    """Also where methods differ by a fraction of the noise, where percentiles of resampled ranks fail.
+
+    All eight are covered in 95 of 100 data sets; 40 of them: 34 at 99.8 %.
+    """
+    rng = np.random.default_rng(1)
+    quality = step * np.arange(8)
+    covered = 0
+    for trial in range(40):
+        scores = rng.normal(size=(4, 8, 60)) + quality[:, None]
+        found = mean_ranks_of(scores, drawn(60, 300, trial))
+        covered += ((found.low <= ranks(quality)) & (ranks(quality) <= found.high)).all()
+        assert ((found.low <= found.value) & (found.value <= found.high)).all()
+    assert covered >= 34
 
 
 def test_mean_ranks_refuse_what_does_not_fit():
-    with pytest.raises(ValueError, match="C ≥ 1"):
+    with pytest.raises(ValueError, match="one cell or more"):
         mean_ranks_over_cells(np.zeros((0, 3)), np.zeros((0, 3, 5)))
     with pytest.raises(ValueError, match="finite"):
         mean_ranks_over_cells([[np.nan, 1.0]], np.zeros((1, 2, 5)))
