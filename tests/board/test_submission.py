@@ -14,8 +14,9 @@ from bench.board.badge import badge, badges
 from bench.board.check import check
 from bench.board.recompute import drawn_ids
 from bench.board.tables import save_table
-from bench.config import configuration
+from bench.config import configuration, quoted
 from bench.errors import BenchError
+from bench.status.program import status
 from bench.tables.part import part_of
 from metrics import bootstrap
 from tests.support.small_board import SAMPLES, TASKS, URL, Stranger, git, importable
@@ -53,8 +54,9 @@ def entry_of(stranger: Stranger, method: str = "mine") -> Entry:
 
 
 def faults(stranger: Stranger, **how) -> list[str]:
-    """What is refused on the board, in words."""
-    return [str(f) for one in check(stranger.board, None, stranger.where, **how) for f in one.faults]
+    """Why their entry is refused, in words."""
+    found = check(stranger.board, [entry_of(stranger).path], stranger.where, **how)
+    return [str(fault) for one in found for fault in one.faults]
 
 
 def test_from_the_repository_to_the_board(stranger, capsys):
@@ -63,7 +65,6 @@ def test_from_the_repository_to_the_board(stranger, capsys):
     assert entry.method.source == {"url": URL, "commit": git(stranger.folder, "rev-parse", "HEAD")}
     assert (entry.method.title, entry.method.kind, entry.method.family) == ("Mine", "method", "attention")
     assert entry_of(stranger, "random").method.is_floor
-    assert faults(stranger) == []
     options = ["--check", "--recompute", "--write", f"folder={stranger.board}", *stranger.where]
     board(options)
     said = badge(stranger.board, entry, badges(stranger.board))
@@ -159,7 +160,7 @@ FORGED = {
     "how it was made": (change_number("localisation", "roc_auc", interval="wilson"), "interval", "tebench submit"),
     "a scale": (change_number("localisation", "roc_auc", scale=2.0), "roc_auc: scale is 2", "tebench submit"),
     "the number of samples": (change_number("localisation", "roc_auc", samples=9), "samples is 9", "tebench submit"),
-    "another protocol version": (change("segmentation", protocol_label="paper v2", version=2), "v2 is unknown", "protocol"),
+    "another protocol version": (change("segmentation", protocol_label="paper v2"), "paper v2 is unknown", "protocol"),
     "another name for a version": (change("segmentation", version=2), "paper v2 is called paper v1", "run its cells"),
     "foreign weights": (change_weights, "its weights are not those", "run the cells with the model"),
     "another metric version": (change_version, "miou: version 7", "run the cells"),
@@ -239,8 +240,7 @@ def test_maps_that_the_method_does_not_make(stranger):
         return maps.assign(map=[values * np.float32(1.001) for values in maps["map"]])
 
     with_rows(stranger, "localisation", shifted, rows="maps")
-    assert faults(stranger) == []  # scores of a scaled map are the same
-    found = faults(stranger, maps=True)
+    found = faults(stranger, maps=True)  # scores of a scaled map are the same
     assert found
     assert all("is not what the method makes (off by 0.001 of its norm)" in line for line in found)
 
@@ -252,6 +252,7 @@ def test_a_method_is_run_on_demand_only(stranger, monkeypatch):
         raise AssertionError("the method was run")
 
     monkeypatch.setattr(mine_of_a_stranger.Mine, "__call__", must_not)
+    assert entry_of(stranger).method.made_of["target"] == "mine_of_a_stranger.Mine"
     assert faults(stranger) == []
     with pytest.raises(AssertionError, match="the method was run"):
         faults(stranger, maps=True)
@@ -278,7 +279,35 @@ def test_without_the_data_it_is_said(stranger):
     )
     assert all(not one.faults for one in checked)
     ours = check(stranger.board, [entry_of(stranger).path], [])  # which do not have dataset=two
+    assert not any(one.faults for one in ours)
     assert any("not recomputed" in note for one in ours for note in one.notes)
+
+
+def test_maps_that_are_too_large_are_left_out_with_a_word(stranger, monkeypatch):
+    import bench.board.parts
+
+    monkeypatch.setattr(bench.board.parts, "LARGEST", 9_000)
+    stranger.submit("mine")
+    (one,) = check(stranger.board, [entry_of(stranger).path], stranger.where)
+    assert not one.faults
+    assert not one.scores
+    assert all("not recomputed: Its maps take" in note for note in one.notes)
+    assert len(one.notes) == len(TASKS)
+    monkeypatch.setattr(bench.board.parts, "LARGEST", 1_000)
+    with pytest.raises(BenchError, match="its per-sample rows take"):
+        stranger.submit("mine")
+
+
+def test_status_counts_an_entry_as_done_elsewhere(stranger, tmp_path):
+    there = [
+        f"paths.results={quoted(tmp_path)}" if a.startswith("paths.results") else a for a in stranger.where
+    ]
+    lines = {line.method: line for line in status(["task=localisation", *there])}
+    assert lines["random"].state == "on the board"
+    assert lines["random"].done == lines["random"].samples == SAMPLES
+    assert lines["rollout"].state == "missing"
+    other = [line for line in status(["task=localisation", *there, "seed=1"]) if line.method == "random"]
+    assert [line.state for line in other] == ["missing"]  # another seed draws another random map
 
 
 def test_code_that_is_not_committed_is_refused(stranger, monkeypatch):
