@@ -170,8 +170,7 @@ class Page:
 
     def overall_rows(self, one: Overall) -> list[dict]:
         """The mean ranks of the methods."""
-        comparisons = one.found.comparisons
-        intervals, letters = comparisons.rank_intervals().tolist(), comparisons.letters()
+        intervals, letters = one.found.rank_intervals().tolist(), one.found.letters()
         changes = {what: moved(one, what) for what, found in one.without.items() if found}
         return [
             {

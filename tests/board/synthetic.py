@@ -131,6 +131,7 @@ def write_entry(
     )
     folder, written = entry.where(root).parent, []
     folder.mkdir(parents=True, exist_ok=True)
+    kept = _maps(folder, entry.stem, list(ids or ids_of(maps))[:maps], rng) if maps else None
     for task, own in parts.items():
         family, directions = metrics[task]
         count = len(next(iter(own.values())))
@@ -138,7 +139,6 @@ def write_entry(
         rows = save_table(
             folder, f"{entry.stem}.{task}.{protocol}.parquet", pd.DataFrame({"id": names, **own})
         )
-        kept = _maps(folder, entry.stem, names[:maps], rng) if maps else None
         written.append(
             Part(
                 task=task,
