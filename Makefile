@@ -150,6 +150,9 @@ test-cpus: setup ## run the numerical tests as on other processors (ARGS='--kind
 slurm-test: setup ## bring up a Slurm on this machine, sweep there, end jobs, compare the tables (needs root)
 	$(BIN)/python -m tests.slurm
 
+board-check: setup ## check what is committed of the board, as far as its files tell (ARGS=FILE.json)
+	$(BIN)/python -m bench.board --check --files-only $(ARGS)
+
 lint: setup ## check style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -159,4 +162,4 @@ clean: ## remove .venv, generated data and per-sample rows; tables stay
 
 .PHONY: help setup constraints quick docs tables table1 table2 figure4 ablation faithfulness localisation plausibility \
 	robustness sanity fill_study agreement report run sweep $(SWEEPS) finetune-movies \
-	models verify speed gpu precision profile train-embedded test test-slow test-cpus browser-test slurm-test lint clean
+	models verify speed gpu precision profile train-embedded test test-slow test-cpus browser-test slurm-test board-check lint clean

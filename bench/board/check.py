@@ -156,8 +156,12 @@ def program(arguments: Sequence[str], root: Path) -> None:
     overrides = [a for a in arguments if a not in options and Path(a) not in paths]
     if unknown := [a for a in overrides if re.match(r"--(?!config-dir)", a)]:
         raise BenchError(f"board --check {unknown[0]}: expected one of {', '.join(sorted(options))}")
-    if lost := [path for path in paths if not path.exists()]:
-        raise BenchError(f"{lost[0]}: no such file")
+    if lost := [
+        path for path in paths if not path.exists() or not path.resolve().is_relative_to(root.resolve())
+    ]:
+        raise BenchError(
+            f"{lost[0]}: there is no such file on the board {root}; folder=FOLDER names another board"
+        )
     given = [root / path.resolve().relative_to(root.resolve()) for path in paths]
     found = check(root, given or None, overrides, "--files-only" not in arguments, "--recompute" in arguments)
     faults = [fault for one in found for fault in one.faults]

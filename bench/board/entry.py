@@ -139,13 +139,16 @@ class Entry:
         return replace(self, parts=parts, path=path)
 
 
-def entries(root: Path) -> Iterator[Entry]:
+def entries(root: Path, dataset: str = "*", model: str = "*") -> Iterator[Entry]:
     """All entries of a board, in the order of data sets, models and methods.
+
+    Args:
+        dataset, model: the names of their folders; ``*`` for all.
 
     Raises:
         BenchError: if a file is damaged.
     """
-    for path in sorted(root.glob("*/*/*.json")):
+    for path in sorted(root.glob(f"{dataset}/{model}/*.json")):
         yield Entry.load(path)
 
 

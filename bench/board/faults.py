@@ -157,7 +157,7 @@ def _of_protocol(entry: Entry, part: Part, known: Known, fault: Any) -> Iterator
         text = f"{part.protocol_label} is unknown to {FILE} (known: {names})"
         yield fault("protocol", text, "run the cells under a protocol that it names")
         return
-    if part.protocol_label != f"{part.protocol} v{part.version}":
+    if part.protocol_label.partition(" with ")[0] != f"{part.protocol} v{part.version}":
         text = f"{part.protocol} v{part.version} is called {part.protocol_label}"
         yield fault("protocol", text, AGAIN)
     methods = known.methods.get(part.protocol_label, {})

@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.board.facts import Part, list_name
 from bench.board.tables import ids_digest
-from bench.catalogue import catalogue_of
+from bench.catalogue import Catalogue, catalogue_of
 from bench.config import build, configuration, fingerprint, method_of
 from bench.errors import BenchError
 from bench.store.cells import Result, cells_folder, results
@@ -82,7 +82,7 @@ class Known:
         label = protocol_label(config)
         of_metrics = self.metrics.setdefault(label, {})
         of_metrics |= {f"{task.name}/{name}": value for name, value in _definitions(task).items()}
-        facts, of_methods = catalogue_of(config), self.methods.setdefault(label, {})
+        facts, of_methods = Catalogue(), self.methods.setdefault(label, {})  # those of the project alone
         for name in facts.names("method"):
             if name != "custom":
                 section = component(method_of(name, facts, config))

@@ -37,7 +37,7 @@ SAME = 1e-4  # of scores from maps: of each number; of maps: of the norm
 DRAWN, FEW = 12, 2  # how many maps are made again; of methods beyond so many forward passes
 MANY = 200
 BATCH = 8
-NAME = re.compile(r"[\w/.-]+")  # of a choice in conf
+NAME = re.compile(r"[\w/-]+")  # of a choice in conf
 
 
 @dataclass(frozen=True)
