@@ -2,21 +2,33 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from bench.board.columns import Ranking
 from bench.board.make import make
+from bench.catalogue import Catalogue
 from bench.errors import BenchError
 from tests.board.synthetic import FLOOR, METRICS, method_of, write_board, write_entry
 
 QUALITY = {f"m{i:02d}": 0.4 * i for i in range(4)} | {FLOOR: -1.0}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_resamples():
+    """What is looked at here does not depend on how many there are."""
+    ranking = replace(Ranking.of(Catalogue()), resamples=400, times=100, splits=20)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Ranking, "of", classmethod(lambda cls, facts: ranking))
+        yield
+
+
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(tmp_path_factory, few_resamples):
     """A board of two models, four methods and a floor; one method is undefined here and there."""
     root = tmp_path_factory.mktemp("board")
     write_board(root, QUALITY)
@@ -148,6 +160,14 @@ def test_maps_are_shown_as_they_were_submitted(made):
     pictures = [a for tag, a in Elements(made[2]).found if tag == "img"]
     assert len(pictures) == 2 * 2 * 5  # maps of the models of the methods
     assert all(a["src"].startswith("data:image/png") and a["alt"] for a in pictures)
+
+
+def test_cost_stands_beside_quality(made):
+    assert made[2].count('<figure class="drawing chart">') == 8  # four headline metrics, two models
+    points = [a for tag, a in Elements(made[2]).found if tag == "circle"]
+    assert len(points) >= 8 * 5
+    assert "Method m03: " in made[2]
+    assert "seconds per map" in made[2]
 
 
 def test_a_part_of_the_board(made, tmp_path):
