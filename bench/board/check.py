@@ -10,7 +10,7 @@ from bench.board import badge, recompute
 from bench.board.badge import Badge
 from bench.board.entry import Entry
 from bench.board.facts import Part
-from bench.board.faults import Fault, of_entry, of_files
+from bench.board.faults import Fault, of_entry, of_files, text_of
 from bench.board.follow import Followed, of_intervals, of_numbers
 from bench.board.known import Known
 from bench.board.origin import is_own
@@ -70,7 +70,7 @@ def check(
             if not one.faults:
                 followed += _numbers(entry, one)
         except BenchError as e:
-            one.faults.append(Fault(path, "file", str(e), REMEDY))
+            one.faults.append(Fault(path, "file", text_of(e, path), REMEDY))
         except ODD as e:
             one.faults.append(Fault(path, "file", f"it holds what no entry holds ({e!r})", REMEDY))
     for fault in of_intervals(followed):
@@ -101,8 +101,8 @@ def _recompute(entry: Entry, one: Checked, overrides: Sequence[str], data: bool,
         if part.maps is None:
             one.notes.append(f"{where}: {badge.NOT}: {part.note}")
             continue
-        if not data:
-            continue
+        if not data or not (maps or recompute.free(part)):
+            continue  # of what needs forward passes no score follows from maps alone
         try:
             hand = recompute.at_hand(entry, part, overrides)
             faults, names = recompute.scores(entry, part, hand)

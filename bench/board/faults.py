@@ -10,7 +10,7 @@ from bench.board.entry import Entry
 from bench.board.facts import Part, list_name
 from bench.board.known import FILE, Known, definition_in, settings_digest
 from bench.board.origin import COMMIT, is_own
-from bench.board.tables import LARGEST, ids_digest
+from bench.board.tables import LARGEST, REMEDY, ids_digest
 from bench.catalogue import Catalogue
 from bench.errors import BenchError
 from bench.store.identity import differences
@@ -42,6 +42,11 @@ class Fault:
         return f"{self.file}: {self.key}: {self.text}; {self.remedy}"
 
 
+def text_of(error: BenchError, path: Path) -> str:
+    """What an error says of an entry's file, without the file and the remedy, which a fault names itself."""
+    return str(error).removeprefix(f"{path} ").removeprefix(f"{path}: ").removesuffix(f"; {REMEDY}")
+
+
 def of_files(root: Path) -> Iterator[Fault]:
     """Files on a board that no entry names, or that are too large."""
     named: set[Path] = set()
@@ -49,7 +54,7 @@ def of_files(root: Path) -> Iterator[Fault]:
         try:
             parts = Entry.load(path).parts
             named |= {path.parent / str(file[0]) for part in parts for file in (part.rows, part.maps) if file}
-        except (BenchError, TypeError, IndexError):
+        except (BenchError, TypeError, LookupError):
             continue  # said of the entry itself
     for path in sorted(root.glob("*/*/*")):
         if path.relative_to(root).parts[0] == MADE:
@@ -215,7 +220,7 @@ def _of_ids(entry: Entry, part: Part, one: Mapping[str, Any], fault: Any) -> Ite
         try:
             table = read(part)
         except BenchError as e:
-            yield fault(key, str(e), AGAIN)
+            yield fault(key, text_of(e, entry.path), AGAIN)
             continue
         if table is None:
             continue

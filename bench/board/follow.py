@@ -8,7 +8,7 @@ import numpy as np
 
 from bench.board.entry import Entry
 from bench.board.facts import Number, Part
-from bench.board.faults import Fault
+from bench.board.faults import Fault, text_of
 from bench.errors import BenchError
 from bench.tables.statistics import RESAMPLES
 from metrics import Metric, Statistic, intervals
@@ -31,7 +31,7 @@ def of_numbers(entry: Entry, part: Part) -> tuple[list[Fault], list[Followed]]:
     try:
         rows, statistics = entry.rows(part), entry.statistics(part)
     except BenchError as e:
-        return [Fault(entry.path, _where(part), str(e), "submit it again")], []
+        return [Fault(entry.path, _where(part), text_of(e, entry.path), "submit it again")], []
     expected = {"id", *(number.column for number in part.numbers.values())}
     if unread := sorted(set(rows) ^ expected):
         text = f"rows and numbers do not have the same columns ({', '.join(unread[:3])})"

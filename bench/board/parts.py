@@ -13,6 +13,7 @@ from bench.board.facts import Key, MetricFacts, Number, OfMethod, Part, Said, li
 from bench.board.known import metric_section, reads_of, without_list
 from bench.board.tables import LARGEST, ids_digest, save_table
 from bench.catalogue import Catalogue, base_name, catalogue_of
+from bench.cli import say
 from bench.config import target_of
 from bench.errors import BenchError
 from bench.report.shown import kept_maps
@@ -160,13 +161,15 @@ def submissions(
         try:
             selection = select(config, lambda other, name=name: other == name)
         except BenchError as e:
-            problems.append(e)
+            problems.append((name, e))
             continue
         for one in selection.scored:
             if explained in (None, one.explained):
                 found.append(_submission(selection, one))
     if problems and (methods is not None or not found):
-        raise problems[0]
+        raise problems[0][1]
+    for name, problem in problems:
+        say(f"not submitted: {name}: {problem}")
     if not found:
         raise BenchError(
             f"{config['task']['name']}: there is no finished cell under these conditions; run them first"

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -57,11 +57,11 @@ class AtHand:
 
     def batch(self, names: Sequence[str]) -> Batch:
         """Samples by their ids, prepared for the model."""
-        places, settings = self._places, self.config["task"]["inputs"]
+        settings, places = self.config["task"]["inputs"], self._places
         prepare = self.model.preparation(settings)
         return self.model.batch([prepare(self.dataset[places[name]]) for name in names], settings)
 
-    @property
+    @cached_property
     def _places(self) -> dict[str, int]:
         return {name: place for place, name in enumerate(self.dataset.ids)}
 
@@ -125,7 +125,7 @@ def scores(entry: Entry, part: Part, hand: AtHand) -> tuple[list[Fault], list[st
 
     These are the metrics of measurements that need no forward pass.
     """
-    tables = {name: _measured(entry, part, hand, made_of) for name, made_of in _free(part).items()}
+    tables = {name: _measured(entry, part, hand, made_of) for name, made_of in free(part).items()}
     faults, rows, looked_at = [], entry.rows(part), []
     for name, facts in part.metrics.items():
         columns: dict[str, Any] = {}
@@ -147,7 +147,7 @@ def scores(entry: Entry, part: Part, hand: AtHand) -> tuple[list[Fault], list[st
     return faults, looked_at
 
 
-def _free(part: Part) -> dict[str, Mapping[str, Any]]:
+def free(part: Part) -> dict[str, Mapping[str, Any]]:
     """The measurements of a part that need no forward pass."""
     own = {f"bench.tasks.{name}" for name in WITHOUT_MODEL}
     return {name: made_of for name, made_of in part.measurements.items() if made_of["target"] in own}

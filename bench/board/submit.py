@@ -50,11 +50,10 @@ def main(arguments: Sequence[str]) -> None:
         raise BenchError(f"nothing to submit: {problems[0] if problems else 'no task is chosen'}")
     for path in dict.fromkeys(entry.path for entry in written):
         tell(str(path))
-    if tasks:
-        for problem in problems:
-            say(f"not submitted: {problem}")
-        if problems:
-            raise BenchError(f"{len(problems)} of {len(tasks)} tasks could not be submitted")
+    for problem in problems:
+        say(f"not submitted: {problem}")
+    if tasks and problems:
+        raise BenchError(f"{len(problems)} of {len(tasks)} tasks could not be submitted")
 
 
 def add(root: Path, submission: Submission, source: str | None = None, anew: bool = False) -> Entry:

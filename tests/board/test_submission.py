@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -48,14 +49,18 @@ def stranger(submitted, tmp_path, monkeypatch) -> Stranger:
     return copy
 
 
-def entry_of(stranger: Stranger, method: str = "mine") -> Entry:
+def path_of(stranger: Stranger, method: str = "mine") -> Path:
     (path,) = stranger.board.glob(f"*/*/{method}--predicted.json")
-    return Entry.load(path)
+    return path
+
+
+def entry_of(stranger: Stranger, method: str = "mine") -> Entry:
+    return Entry.load(path_of(stranger, method))
 
 
 def faults(stranger: Stranger, **how) -> list[str]:
     """Why their entry is refused, in words."""
-    found = check(stranger.board, [entry_of(stranger).path], stranger.where, **how)
+    found = check(stranger.board, [path_of(stranger)], stranger.where, **how)
     return [str(fault) for one in found for fault in one.faults]
 
 
@@ -106,7 +111,7 @@ def test_what_other_tasks_said_stays_and_what_the_same_said_goes(stranger):
 
 def edited(stranger: Stranger, edit: Callable[[dict], None]) -> list[str]:
     """What is refused after an edit of the JSON."""
-    path = entry_of(stranger).path
+    path = path_of(stranger)
     content = json.loads(path.read_text())
     edit(content)
     path.write_text(json.dumps(content))
@@ -179,7 +184,7 @@ FORGED = {
 @pytest.mark.parametrize("forged", FORGED)
 def test_what_is_forged_is_refused_with_file_key_and_remedy(stranger, forged):
     edit, key, remedy = FORGED[forged]
-    name = entry_of(stranger).path.name
+    name = path_of(stranger).name
     found = [line for line in edited(stranger, edit) if name in line]
     assert any(key in line and remedy in line for line in found), found
     with pytest.raises(SystemExit) as ended:
@@ -276,7 +281,7 @@ def test_files_that_no_entry_names(stranger):
 
 
 def test_without_the_data_it_is_said(stranger):
-    ours = check(stranger.board, [entry_of(stranger).path], [])  # which do not have dataset=two
+    ours = check(stranger.board, [path_of(stranger)], [])  # which do not have dataset=two
     assert not any(one.faults for one in ours)
     assert any("not recomputed" in note for one in ours for note in one.notes)
 
@@ -286,7 +291,7 @@ def test_maps_that_are_too_large_are_left_out_with_a_word(stranger, monkeypatch)
 
     monkeypatch.setattr(bench.board.parts, "LARGEST", 9_000)
     stranger.submit("mine")
-    (one,) = check(stranger.board, [entry_of(stranger).path], stranger.where)
+    (one,) = check(stranger.board, [path_of(stranger)], stranger.where)
     assert not one.faults
     assert not one.scores
     assert all("not recomputed: Its maps take" in note for note in one.notes)
@@ -317,5 +322,17 @@ def test_code_that_is_not_committed_is_refused(stranger, monkeypatch):
         assert Entry.load(entry).method.source == {"url": "https://example.org/mine", "commit": "0123abcd"}
     finally:
         git(stranger.folder, "remote", "add", "origin", URL)
+    file = stranger.folder / "mine_of_a_stranger.py"
+    before = file.read_text()
+    try:
+        file.write_text(before + "# edited after the run\n")
+        git(stranger.folder, "commit", "--quiet", "--all", "-m", "An edit")
+        with pytest.raises(
+            BenchError, match=r"mine_of_a_stranger.py as it was run is not that of the last commit"
+        ):
+            stranger.submit("mine")
+    finally:
+        file.write_text(before)
+        git(stranger.folder, "commit", "--quiet", "--all", "-m", "Back")
     with pytest.raises(BenchError, match="expected URL@COMMIT"):
         stranger.submit("mine", "--source=somewhere")
