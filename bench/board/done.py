@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.board.entry import Entry, entries
-from bench.board.facts import Part, list_name
+from bench.board.facts import Part, list_of
 from bench.board.known import without_list
 from bench.board.tables import slug
 from bench.store.identity import component, recipe
@@ -53,7 +53,7 @@ def entry_with(
 def _has(part: Part, config: Mapping[str, Any], measurement: Mapping[str, Any]) -> bool:
     """Whether a part is of a configuration's samples, prepared as there, and has a measurement."""
     return (
-        part.on == list_name(config["limit"], config["seed"])
+        part.on == list_of(config)
         and part.inputs == config["task"]["inputs"]
         and any(recipe(made_of) == recipe(component(measurement)) for made_of in part.measurements.values())
     )

@@ -11,9 +11,20 @@ from metrics import Metric
 Key = tuple[str, int]  # a metric of a task and its k, 0 where it has none
 
 
-def list_name(limit: int | None, seed: int) -> str:
-    """What a list of samples of a data set is called: all of them, or those that ``limit`` draws."""
-    return "all" if limit is None else f"{limit} drawn with seed {seed}"
+def list_name(limit: int | None, seed: int, subset: int | None = None) -> str:
+    """What a list of samples of a data set is called.
+
+    Args:
+        limit, seed: of the samples that are drawn; None for all.
+        subset: how many of these in the nested order; None for all of them.
+    """
+    drawn = "all" if limit is None else f"{limit} drawn with seed {seed}"
+    return drawn if subset is None else f"first {subset} of {drawn} in the nested order"
+
+
+def list_of(config: Mapping[str, Any]) -> str:
+    """What the list of samples is called that a configuration, or a data set's part of an identity, asks for."""
+    return list_name(config["limit"], config["seed"], config.get("subset"))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from bench.errors import BenchError
 from bench.store.identity import differences
 
 SHOWN = 3  # ids or differences in a message
-LIST = re.compile(r"all|(?P<limit>\d+) drawn with seed (?P<seed>\d+)")
+DRAWN = r"all|(?P<limit>\d+) drawn with seed (?P<seed>\d+)"
+LIST = re.compile(rf"(?P<nested>first (?P<subset>\d+) of )?({DRAWN})(?(nested) in the nested order)")
 EXPLAINED = ("predicted", "target")
 MADE = "made"  # the folder of what tebench board makes of the entries
 AGAIN = "run its cells anew and submit them"

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.board.facts import Part, list_name
+from bench.board.facts import Part, list_of
 from bench.board.tables import ids_digest
 from bench.catalogue import Catalogue, catalogue_of
 from bench.config import build, configuration, fingerprint, method_of
@@ -26,7 +26,7 @@ from bench.tasks import Task
 
 FILE = "known.json"
 MOST_IDS = 5_000  # longer lists are known by their digest alone
-OF_A_LIST = ("content", "limit", "seed")  # of a data set's identity, what says which samples
+OF_A_LIST = ("content", "limit", "seed", "subset")  # of a data set's identity, what says which samples
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Known:
         known = self.datasets.setdefault(said["dataset"]["name"], {"lists": {}})
         known |= {"title": said["dataset"]["title"], "made_of": without_list(dataset)}
         ids = sorted(result.ids())
-        known["lists"][list_name(dataset["limit"], dataset["seed"])] = {
+        known["lists"][list_of(dataset)] = {
             "samples": len(ids),
             "ids_sha256": ids_digest(ids),
             "content": dataset["content"],

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bench.board.entry import Entry
-from bench.board.facts import Key, MetricFacts, Number, OfMethod, Part, Said, list_name
+from bench.board.facts import Key, MetricFacts, Number, OfMethod, Part, Said, list_of
 from bench.board.known import metric_section, reads_of, without_list
 from bench.board.tables import LARGEST, ids_digest, save_table
 from bench.catalogue import Catalogue, base_name, catalogue_of
@@ -103,7 +103,7 @@ class Submission:
                 "submit a list of fewer samples (limit=…)"
             )
         kept = kept_maps(config, self.scored)
-        maps, note = _maps(folder, stem, kept)
+        maps, note = _maps(folder, stem, kept, self.ids)
         reads = reads_of(task)
         return Part(
             task=task.name,
@@ -112,7 +112,7 @@ class Submission:
             protocol_label=protocol_label(config),
             suite=config["suite"]["name"],
             choices=_choices(config),
-            on=list_name(dataset["limit"], dataset["seed"]),
+            on=list_of(config),
             seed=config["seed"],
             samples=len(self.ids),
             ids_sha256=ids_digest(self.ids),
@@ -241,12 +241,21 @@ def numbers_of(statistics: Mapping[Key, Statistic], seed: int) -> dict[Key, Numb
     return found
 
 
-def _maps(folder: Path, stem: str, kept: Result | None) -> tuple[tuple[str, str] | None, str]:
+def _maps(
+    folder: Path, stem: str, kept: Result | None, ids: Sequence[str]
+) -> tuple[tuple[str, str] | None, str]:
     """The file of raw maps, and why there is none."""
     if kept is None:
         return None, "No maps are kept of it, so its scores cannot be recomputed."
     rows = kept.rows
-    name = f"{stem}.maps-{kept.record['rows_sha256'][:DIGITS]}.parquet"
+    rows = rows[rows["id"].isin(set(ids))]  # of a nested subset, maybe
+    if len(rows) < len(ids):
+        return (
+            None,
+            f"Maps of {len(rows)} of its {len(ids)} samples are kept, so its scores cannot be recomputed.",
+        )
+    some = "" if len(rows) == kept.record["samples"] else f"-{len(rows)}"
+    name = f"{stem}.maps-{kept.record['rows_sha256'][:DIGITS]}{some}.parquet"
     saved = save_table(
         folder, name, rows[[c for c in MAPS if c in rows]].sort_values("id", ignore_index=True)
     )

@@ -83,6 +83,7 @@ def at_hand(entry: Entry, part: Part, overrides: Sequence[str]) -> AtHand:
         raise BenchError(f"choices may be dataset and model, not {', '.join(strange)}")
     given = [f"{key}={value}" for key, value in chosen.items()]
     drawn = [f"limit={match['limit'] or 'null'}", f"seed={match['seed'] or part.seed}"]
+    drawn.append(f"++subset={match['subset'] or 'null'}")
     found = _found((*given, *drawn, f"explained={entry.explained}", *overrides))
     if isinstance(found, str):
         raise BenchError(found)
