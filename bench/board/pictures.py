@@ -16,6 +16,7 @@ from bench.figures.style import FAMILIES
 from bench.heatmaps import colours, data_uri, scale_of
 
 MAPS = 4  # of each method on a data set and model: the first ids, which were not chosen
+SIDE = 32  # pixels of a picture at most: maps of pixels are reduced to their means
 WIDE = 32  # tokens in a line of a map of a text
 WIDTH, HEIGHT = 640, 400  # of a chart, in pixels, and of what surrounds its axes
 LEFT, RIGHT, BOTTOM, TOP = 62, 24, 46, 12
@@ -61,6 +62,7 @@ def _pictures(entry: Entry, part: Part) -> list[Picture]:
             continue
         scale = scale_of(relevance)
         picture = Image.fromarray(np.round(255 * colours(_in_lines(relevance), scale)).astype(np.uint8))
+        picture.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
         ends = f"{scale.low:.3g} to {scale.high:.3g}"
         made.append(Picture(*names, str(row.id), entry.explained, data_uri(picture, "png"), ends))
     return made

@@ -2,33 +2,27 @@
 
 import json
 import re
-from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from bench.board.columns import Ranking
 from bench.board.make import make
-from bench.catalogue import Catalogue
 from bench.errors import BenchError
-from tests.board.synthetic import FLOOR, METRICS, method_of, write_board, write_entry
+from tests.board.synthetic import FLOOR, METRICS, few_resamples, method_of, write_board, write_entry
 
 QUALITY = {f"m{i:02d}": 0.4 * i for i in range(4)} | {FLOOR: -1.0}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def few_resamples():
-    """What is looked at here does not depend on how many there are."""
-    ranking = replace(Ranking.of(Catalogue()), resamples=400, times=100, splits=20)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Ranking, "of", classmethod(lambda cls, facts: ranking))
+def few():
+    with few_resamples():
         yield
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory, few_resamples):
+def made(tmp_path_factory, few):
     """A board of two models, four methods and a floor; one method is undefined here and there."""
     root = tmp_path_factory.mktemp("board")
     write_board(root, QUALITY)
