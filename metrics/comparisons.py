@@ -14,11 +14,10 @@ from string import ascii_lowercase
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from torch import Tensor
 
 from metrics.bootstrap import TIE, Draws, Statistic
 
-BLOCK = 4_000_000  # numbers that are held at a time: standardised differences of some pairs on all resamples
+BLOCK = 400_000  # numbers at a time, of some pairs on all resamples: these stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -137,11 +136,10 @@ def compare_cells(values: ArrayLike, resampled: ArrayLike, level: float = 0.95) 
         _pairs(v[first] - v[second], _noise(r, first, second), _size(v, r))
         for v, r in zip(values, resampled, strict=True)
     ]
-    samples = torch.from_numpy(np.ascontiguousarray(resampled))
 
-    def differences(some: np.ndarray) -> Tensor:
+    def differences(some: np.ndarray) -> np.ndarray:
         cell, pair = np.divmod(some, max(1, len(first)))
-        return samples[cell, first[pair]] - samples[cell, second[pair]]
+        return resampled[cell, first[pair]] - resampled[cell, second[pair]]
 
     d, noise = (np.concatenate([cell[i] for cell in cells]) if cells else np.empty(0) for i in (0, 1))
     p, critical = _step_down(d, noise, differences, level)
@@ -184,8 +182,8 @@ def compare_defined(statistics: Sequence[Statistic], draws: Draws, level: float 
         d[pairs], stars[pairs] = own[i] - own[j], of_own[i] - of_own[j]
     with np.errstate(invalid="ignore"):
         noise = np.array([_deviation(row) for row in stars])
-    pairs, differences = _pairs(d, noise, _size(np.array(values), resampled)), torch.from_numpy(stars)
-    p, critical = _step_down(*pairs, lambda some: differences[some], level)
+    pairs = _pairs(d, noise, _size(np.array(values), resampled))
+    p, critical = _step_down(*pairs, lambda some: stars[some], level)
     return _comparisons(len(values), *pairs, p, critical, resampled)
 
 
@@ -199,13 +197,13 @@ def _pairs(d: np.ndarray, noise: np.ndarray, size: float) -> tuple[np.ndarray, n
 
 
 def _step_down(
-    d: np.ndarray, noise: np.ndarray, resampled: Callable[[np.ndarray], Tensor], level: float
+    d: np.ndarray, noise: np.ndarray, resampled: Callable[[np.ndarray], np.ndarray], level: float
 ) -> tuple[np.ndarray, float]:
     """Corrected p-values (pairs,), and the quantile of the largest standardised deviation of any pair.
 
     Args:
         d, noise: (pairs,), differences and their standard deviation.
-        resampled: gives the differences of some pairs on all resamples, (some, resamples).
+        resampled: gives the differences of some pairs on all resamples, (some, resamples), in an array of its own.
     """
     statistic = np.divide(np.abs(d), noise, out=np.where(d == 0, 0, np.inf), where=noise > 0)
     # From the least clear pair on, so that the maximum over the pairs that are left runs along.
@@ -213,21 +211,20 @@ def _step_down(
     if not len(order):
         return np.empty(0), 0.0
     draws = resampled(order[:1]).shape[1]
-    largest = torch.zeros(draws, dtype=torch.float64)
-    exceeding = np.empty(len(d))
+    largest, exceeding = np.zeros(draws), np.empty(len(d))
     step = max(1, BLOCK // max(1, draws))
     for start in range(0, len(order), step):
         some = order[start : start + step]
         maxima = _standardised(resampled(some), d[some], noise[some])
-        maxima = torch.maximum(maxima, largest).cummax(dim=0).values
-        largest = maxima[-1]
-        reached = maxima >= torch.from_numpy(statistic[some] * (1 - TIE))[:, None]
-        exceeding[some] = reached.sum(dim=1).numpy()
+        np.maximum(maxima[0], largest, out=maxima[0])
+        np.maximum.accumulate(maxima, axis=0, out=maxima)
+        largest = maxima[-1].copy()
+        exceeding[some] = np.count_nonzero(maxima >= statistic[some, None] * (1 - TIE), axis=1)
     p = (1 + exceeding) / (1 + draws)
     down = order[::-1]
     p[down] = np.maximum.accumulate(p[down])
     p[d == 0] = 1
-    return p, float(np.quantile(largest.numpy(), level, method="higher"))
+    return p, float(np.quantile(largest, level, method="higher"))
 
 
 def _comparisons(
@@ -262,11 +259,14 @@ def _noise(resampled: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.n
     return np.sqrt(np.maximum(own[first] + own[second] - 2 * products[first, second], 0))
 
 
-def _standardised(differences: Tensor, d: np.ndarray, noise: np.ndarray) -> Tensor:
-    """|d* − d| / s of some pairs on all resamples; 0 for pairs without noise."""
-    deviation = differences - torch.from_numpy(d)[:, None]
-    found = deviation.abs_() / torch.from_numpy(np.where(noise > 0, noise, np.inf))[:, None]
-    return found.nan_to_num_(nan=torch.inf)
+def _standardised(differences: np.ndarray, d: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """|d* − d| / s of some pairs on all resamples, in place; 0 for pairs without noise, infinite for NaN."""
+    differences -= d[:, None]
+    np.abs(differences, out=differences)
+    differences /= np.where(noise > 0, noise, np.inf)[:, None]
+    if np.isnan(differences.sum()):  # of numbers ≥ 0, so only NaN gives NaN
+        differences[np.isnan(differences)] = np.inf
+    return differences
 
 
 def first_share(resampled: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from bench.board.columns import Board, Column, Row
 from bench.board.facts import OfMethod
-from bench.board.pictures import MAPS, Picture, cost_panels, pictures
+from bench.board.pictures import MAPS, Chart, Picture, charts, pictures
 from bench.board.statistics import Agreed, Compared, Overall, Retest, Standing
 from bench.board.written import (
     FIXED,
@@ -30,7 +30,6 @@ from bench.board.written import (
 )
 from bench.catalogue import Catalogue
 from bench.errors import BenchError
-from bench.report.html import Figure, figure_of, inline
 from bench.store.files import write_text
 
 LARGEST = 15 * 10**6  # bytes of the file
@@ -170,8 +169,7 @@ class Page:
 
     def overall_rows(self, one: Overall) -> list[dict]:
         """The mean ranks of the methods."""
-        comparisons = one.found.comparisons
-        intervals, letters = comparisons.rank_intervals().tolist(), comparisons.letters()
+        intervals, letters = one.found.rank_intervals().tolist(), one.found.letters()
         changes = {what: moved(one, what) for what, found in one.without.items() if found}
         return [
             {
@@ -216,12 +214,9 @@ class Page:
         return self.made.of_models
 
     @cached_property
-    def costs(self) -> list[tuple[Column, Figure]]:
+    def costs(self) -> list[Chart]:
         """Cost beside quality, for each headline column with recorded costs."""
-        return [
-            (column, figure_of(f"cost-{i}", [panel], caption, self.facts))
-            for i, (column, panel, caption) in enumerate(cost_panels(self.made))
-        ]
+        return charts(self.made)
 
     @cached_property
     def methods(self) -> list[OfMethod]:
@@ -316,7 +311,6 @@ def write_page(
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["inline"] = inline
     page = Page(made, facts, checked)
     text = environment.get_template("board.html").render(
         page=page, command=command, data=Markup(page.differences)

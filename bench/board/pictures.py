@@ -1,23 +1,26 @@
 """Pictures on the board's page: the maps of a method as they were submitted, and cost beside quality."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 
-from bench.board.columns import Board, Column
+from bench.board.columns import Board, Column, Row
 from bench.board.entry import Entry
-from bench.board.facts import Part
+from bench.board.facts import OfMethod, Part
 from bench.board.statistics import headline_columns
 from bench.board.written import Statistics
-from bench.figures.style import Panel
+from bench.figures.style import FAMILIES
 from bench.heatmaps import colours, data_uri, scale_of
 
 MAPS = 4  # of each method on a data set and model: the first ids, which were not chosen
+SIDE = 32  # pixels of a picture at most: maps of pixels are reduced to their means
 WIDE = 32  # tokens in a line of a map of a text
+WIDTH, HEIGHT = 640, 400  # of a chart, in pixels, and of what surrounds its axes
+LEFT, RIGHT, BOTTOM, TOP = 62, 24, 46, 12
+FLOOR = "#7A7A7A"  # the colour of floors
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ def _pictures(entry: Entry, part: Part) -> list[Picture]:
             continue
         scale = scale_of(relevance)
         picture = Image.fromarray(np.round(255 * colours(_in_lines(relevance), scale)).astype(np.uint8))
+        picture.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
         ends = f"{scale.low:.3g} to {scale.high:.3g}"
         made.append(Picture(*names, str(row.id), entry.explained, data_uri(picture, "png"), ends))
     return made
@@ -74,38 +78,96 @@ def _in_lines(relevance: np.ndarray) -> np.ndarray:
     return filled.reshape(-1, WIDE)
 
 
-def cost_panels(made: Statistics) -> list[tuple[Column, Panel, str]]:
-    """For each headline column whose costs are recorded, its values over the seconds per map, and a caption."""
-    panels = []
+@dataclass(frozen=True)
+class Point:
+    """A method in a chart of cost and quality, in pixels of the chart.
+
+    Attributes:
+        number: beside the point and in the legend.
+        method: which.
+        x, y, top, bottom: of the point and of its interval.
+        colour: of its family.
+        said: the numbers in words.
+    """
+
+    number: int
+    method: OfMethod
+    x: float
+    y: float
+    top: float
+    bottom: float
+    colour: str
+    said: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Quality over cost: the seconds of a map on a logarithmic axis.
+
+    Attributes:
+        column: the headline column that is drawn.
+        points: the methods and floors whose costs are recorded, the cheapest first.
+        x_ticks, y_ticks: where, in pixels, and what they say.
+        caption: what is seen.
+    """
+
+    column: Column
+    points: Sequence[Point]
+    x_ticks: Sequence[tuple[float, str]]
+    y_ticks: Sequence[tuple[float, str]]
+    caption: str
+
+    width, height, left, right, bottom, top = WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM, TOP
+
+    @property
+    def families(self) -> dict[str, str]:
+        """The colour of each family."""
+        return {point.method.family: point.colour for point in self.points}
+
+
+def charts(made: Statistics) -> list[Chart]:
+    """A chart for each headline column in which two methods or more have a record of their costs."""
+    found = []
     for column in headline_columns(made.board):
         rows = [
             row
             for row in column.rows
-            if row.seconds and row.value == row.value and _is_drawn(row.method.kind)
+            if row.seconds and row.value == row.value and row.method.kind in ("method", "floor")
         ]
-        if len(rows) < 2:
-            continue
-        data = pd.DataFrame(
-            {
-                "method": [row.method.label for row in rows],
-                "x": [row.seconds for row in rows],
-                "value": [row.value for row in rows],
-                "low": [min(row.low, row.value) for row in rows],
-                "high": [max(row.high, row.value) for row in rows],
-            }
+        if len(rows) > 1:
+            found.append(_chart(column, sorted(rows, key=lambda row: (row.seconds, row.method.label))))
+    return found
+
+
+def _chart(column: Column, rows: Sequence[Row]) -> Chart:
+    seconds = np.log10([row.seconds for row in rows])
+    ends = np.array([[min(row.low, row.value), max(row.high, row.value)] for row in rows])
+    xs, x_ticks = _axis(seconds.min(), seconds.max(), LEFT, WIDTH - RIGHT)
+    ys, y_ticks = _axis(np.nanmin(ends), np.nanmax(ends), HEIGHT - BOTTOM, TOP)
+    points = [
+        Point(
+            number,
+            row.method,
+            xs(x),
+            ys(row.value),
+            ys(high),
+            ys(low),
+            FLOOR if row.method.kind == "floor" else FAMILIES.get(row.method.family, FAMILIES["other"]),
+            f"{row.method.title}: {row.value:.{column.decimals}f} at {row.seconds:.3g} s",
         )
-        title = f"{_title(made.board, column.dataset)}\n{_title(made.board, column.model)}"
-        panel = Panel(title, "seconds per map (left is cheaper)", column.title, data, curves=False)
-        panels.append((column, panel, _caption([row.device for row in rows])))
-    return panels
+        for number, (row, x, (low, high)) in enumerate(zip(rows, seconds, ends, strict=True), start=1)
+    ]
+    in_seconds = [(xs(tick), f"{10**tick:.2g}") for tick in x_ticks]
+    values = [(ys(tick), f"{tick:.3g}") for tick in y_ticks]
+    return Chart(column, points, in_seconds, values, _caption([row.device for row in rows]))
 
 
-def _is_drawn(kind: str) -> bool:
-    return kind in ("method", "floor")
-
-
-def _title(board: Board, name: str) -> str:
-    return board.titles.get(name, name)
+def _axis(low: float, high: float, start: float, end: float) -> tuple[Callable[[float], float], list[float]]:
+    """From values to pixels, the ends of the values a little inside; and five values in even steps."""
+    margin = 0.05 * (high - low) or 0.5
+    low, high = float(low - margin), float(high + margin)
+    ticks = [low + (high - low) * share for share in (0.1, 0.3, 0.5, 0.7, 0.9)]
+    return lambda value: round(start + (value - low) / (high - low) * (end - start), 1), ticks
 
 
 def _caption(devices: Sequence[str | None]) -> str:

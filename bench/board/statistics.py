@@ -163,7 +163,8 @@ def headline_columns(board: Board) -> list[Column]:
 
 def _overall(board: Board, modality: str, protocol: str, columns: Sequence[Column]) -> Overall:
     ranked = [{row.method.label: row for row in board.ranked(column)} for column in columns]
-    everyone = {label: row.method for rows in ranked for label, row in rows.items()}
+    competing = [row.method for c in columns for row in c.rows if board.ranking.competes(row.method)]
+    everyone = {method.label: method for method in competing}
     labels = [label for label in everyone if all(label in rows for rows in ranked)]
     missing = {
         method.title: [c for c, rows in zip(columns, ranked, strict=True) if label not in rows]

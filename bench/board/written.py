@@ -27,8 +27,8 @@ NOT_EQUAL = (
     "go on from one to the next."
 )
 FIXED = (
-    "Its interval resamples the samples, those of one data set together for all models and metrics; models and "
-    "metrics are fixed, not sampled."
+    "Its interval is the mean of the intervals of ranks, which hold for all methods and columns at once: samples are "
+    "resampled, those of one data set together for all models and metrics; models and metrics are fixed, not sampled."
 )
 NEVER = "Models are not ranked against one another: how far a probability falls is a matter of the model's confidence."
 SHOWN_K = 20  # of a metric with a k the tables for readers show every so many
@@ -132,7 +132,7 @@ def mean_ranks(made: Statistics) -> pd.DataFrame:
     for one in made.overall:
         if one.found is None:
             continue
-        intervals = one.found.comparisons.rank_intervals()
+        intervals = one.found.rank_intervals()
         data = {
             "modality": one.modality,
             "protocol": one.protocol,
@@ -142,7 +142,7 @@ def mean_ranks(made: Statistics) -> pd.DataFrame:
             "high": one.found.high,
             "rank_low": intervals[:, 0],
             "rank_high": intervals[:, 1],
-            "letters": one.found.comparisons.letters(),
+            "letters": one.found.letters(),
             "position": one.positions,
         }
         for what in one.without:
@@ -265,7 +265,7 @@ def view_table(own: Sequence[Compared]) -> pd.DataFrame:
 def overall_table(one: Overall) -> pd.DataFrame:
     """The mean ranks for readers."""
     found = one.found
-    intervals, letters = found.comparisons.rank_intervals(), found.comparisons.letters()
+    intervals, letters = found.rank_intervals(), found.letters()
     columns = {
         "mean rank": [interval_text(*own, 2) for own in zip(found.value, found.low, found.high, strict=True)],
         "ranks": [

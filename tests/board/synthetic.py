@@ -1,13 +1,18 @@
 """A board of made-up numbers, written as the files of a real one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
 
 from bench.board import Entry, MetricFacts, Number, OfMethod, Part, Said
+from bench.board.columns import Ranking
 from bench.board.tables import ids_digest, save_table
+from bench.catalogue import Catalogue
 
 # By task: its family, and its metrics with whether more is better. 20 metrics.
 METRICS: Mapping[str, tuple[str, Mapping[str, bool]]] = {
@@ -131,6 +136,7 @@ def write_entry(
     )
     folder, written = entry.where(root).parent, []
     folder.mkdir(parents=True, exist_ok=True)
+    kept = _maps(folder, entry.stem, list(ids or ids_of(maps))[:maps], rng) if maps else None
     for task, own in parts.items():
         family, directions = metrics[task]
         count = len(next(iter(own.values())))
@@ -138,7 +144,6 @@ def write_entry(
         rows = save_table(
             folder, f"{entry.stem}.{task}.{protocol}.parquet", pd.DataFrame({"id": names, **own})
         )
-        kept = _maps(folder, entry.stem, names[:maps], rng) if maps else None
         written.append(
             Part(
                 task=task,
@@ -184,3 +189,11 @@ def _maps(folder: Path, stem: str, ids: Sequence[str], rng: np.random.Generator)
         {"id": ids, "explained_class": 0, "prefix": 1, "map": maps, "shape": [[7, 7] for _ in ids]}
     )
     return save_table(folder, f"{stem}.maps.parquet", rows)
+
+
+@contextmanager
+def few_resamples() -> Iterator[None]:
+    """For what does not depend on how many there are."""
+    ranking = replace(Ranking.of(Catalogue()), resamples=400, times=100, splits=20)
+    with patch.object(Ranking, "of", classmethod(lambda cls, facts: ranking)):
+        yield

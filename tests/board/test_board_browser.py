@@ -12,7 +12,7 @@ if CHROMIUM is None:
     pytest.skip("no Chromium on PATH (Debian: apt-get install chromium)", allow_module_level=True)
 
 from bench.board.make import make  # noqa: E402
-from tests.board.synthetic import FLOOR, write_board  # noqa: E402
+from tests.board.synthetic import FLOOR, few_resamples, write_board  # noqa: E402
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 RESULTS = "Made up images, Model a: faithfulness, predicted class, protocol clean v1"
@@ -23,7 +23,8 @@ pytestmark = pytest.mark.slow
 def board(tmp_path_factory):
     root = tmp_path_factory.mktemp("board")
     write_board(root, {f"m{i:02d}": 0.4 * i for i in range(6)} | {FLOOR: -1.0})
-    return make([f"folder={root}"])
+    with few_resamples():
+        return make([f"folder={root}"])
 
 
 @pytest.fixture(scope="module")

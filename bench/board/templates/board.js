@@ -1,3 +1,6 @@
+"use strict";
+
+{ // names of its own, beside those of the script for tables and colours
 // What is shown: the choices of the filter. A row of two models stays while either is chosen.
 const filter = document.getElementById("filter");
 const names = ["modality", "dataset", "model", "protocol"];
@@ -105,3 +108,4 @@ pair.addEventListener("change", fill);
 pair.addEventListener("submit", (event) => event.preventDefault());
 pair.hidden = false;
 fill();
+}
