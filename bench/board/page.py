@@ -16,7 +16,6 @@ from bench.board.facts import OfMethod
 from bench.board.pictures import MAPS, Chart, Picture, charts, pictures
 from bench.board.statistics import Agreed, Compared, Overall, Retest, Standing
 from bench.board.written import (
-    FIXED,
     NEVER,
     NOT_EQUAL,
     Statistics,
@@ -59,6 +58,12 @@ class Cell:
         """The interval of ranks and the letters."""
         return ranks_text(self.standing)
 
+    @property
+    def said(self) -> str:
+        """The note, and in how many resamples the method is the best."""
+        first = f"first in {self.standing.first:.0%} of the resamples" if self.standing.ranks else ""
+        return "; ".join(filter(None, (first, self.note)))
+
 
 def cell_of(one: Compared, row: Row) -> Cell:
     """A method in a column."""
@@ -70,8 +75,6 @@ def cell_of(one: Compared, row: Row) -> Cell:
         notes.append(f"no rank: {standing.unranked}")
     if standing.floors and standing.ranks:
         notes.append(f"not told apart from {', '.join(standing.floors)}")
-    if standing.ranks:
-        notes.append(f"first in {standing.first:.0%} of the resamples")
     value = None if row.value != row.value else row.value
     number = interval_text(row.value, row.low, row.high, decimals)
     return Cell(value, number, standing, "; ".join(filter(None, notes)), row.path)
@@ -141,7 +144,7 @@ class Page:
         checked: by the path of an entry, what was recomputed of it.
     """
 
-    never, not_equal, fixed = NEVER, NOT_EQUAL, FIXED
+    never, not_equal = NEVER, NOT_EQUAL
     maps = MAPS
 
     def __init__(self, made: Statistics, facts: Catalogue, checked: Mapping[str, str]):

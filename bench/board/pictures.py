@@ -163,10 +163,13 @@ def _chart(column: Column, rows: Sequence[Row]) -> Chart:
 
 
 def _axis(low: float, high: float, start: float, end: float) -> tuple[Callable[[float], float], list[float]]:
-    """From values to pixels, the ends of the values a little inside; and five values in even steps."""
+    """From values to pixels, the ends of the values a little inside; and round values in even steps."""
     margin = 0.05 * (high - low) or 0.5
     low, high = float(low - margin), float(high + margin)
-    ticks = [low + (high - low) * share for share in (0.1, 0.3, 0.5, 0.7, 0.9)]
+    rough = (high - low) / 5
+    power = 10.0 ** np.floor(np.log10(rough))
+    step = next(power * nice for nice in (1, 2, 5, 10) if power * nice >= rough)
+    ticks = [round(float(tick), 12) + 0.0 for tick in np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step]
     return lambda value: round(start + (value - low) / (high - low) * (end - start), 1), ticks
 
 
