@@ -169,7 +169,10 @@ def _axis(low: float, high: float, start: float, end: float) -> tuple[Callable[[
     rough = (high - low) / 5
     power = 10.0 ** np.floor(np.log10(rough))
     step = next(power * nice for nice in (1, 2, 5, 10) if power * nice >= rough)
-    ticks = [round(float(tick), 12) + 0.0 for tick in np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step]
+    ticks = [
+        round(float(tick), 12) + 0.0
+        for tick in np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step
+    ]
     return lambda value: round(start + (value - low) / (high - low) * (end - start), 1), ticks
 
 
