@@ -80,6 +80,11 @@ sanity: setup ## does the map depend on the class (random logit) and on what the
 	$(RUN) experiment=sanity $(CHOICE)
 	$(BIN)/python -m bench.tables table=sanity $(CHOICE)
 
+fill_study: setup ## metric x fill x unit on 50 images: how far the order of methods depends on what replaces a unit
+	$(RUN) experiment=fill_study $(CHOICE)
+	$(BIN)/python -m bench.tables table=fill_study limit=50 $(CHOICE)
+	$(BIN)/python -m bench.tables.fills $(CHOICE)
+
 agreement: setup ## how far the methods agree whose maps of the test images are kept (after make table1; ARGS='task=...')
 	$(BIN)/python -m bench.agreement $(CHOICE)
 
@@ -145,6 +150,9 @@ test-cpus: setup ## run the numerical tests as on other processors (ARGS='--kind
 slurm-test: setup ## bring up a Slurm on this machine, sweep there, end jobs, compare the tables (needs root)
 	$(BIN)/python -m tests.slurm
 
+board-check: setup ## check what is committed of the board, as far as its files tell (ARGS=FILE.json)
+	$(BIN)/python -m bench.board --check --files-only $(ARGS)
+
 lint: setup ## check style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -153,5 +161,5 @@ clean: ## remove .venv, generated data and per-sample rows; tables stay
 	rm -rf .venv site build data/embedded results/*/cells results/*/report outputs multirun wandb .pytest_cache .ruff_cache *.egg-info
 
 .PHONY: help setup constraints quick docs tables table1 table2 figure4 ablation faithfulness localisation plausibility \
-	robustness sanity agreement report run sweep $(SWEEPS) finetune-movies \
-	models verify speed gpu precision profile train-embedded test test-slow test-cpus browser-test slurm-test lint clean
+	robustness sanity fill_study agreement report run sweep $(SWEEPS) finetune-movies \
+	models verify speed gpu precision profile train-embedded test test-slow test-cpus browser-test slurm-test board-check lint clean

@@ -24,9 +24,11 @@ LAYERS = (
     {"tasks", "store"},
     {"runner"},
     {"tables"},
-    {"figures", "status", "heatmaps", "quick", "compare", "check"},
+    {"figures", "heatmaps", "quick", "compare", "agreement", "check"},
     {"explain"},
     {"report", "finetune", "verify"},
+    {"board"},
+    {"status"},
     {"__main__"},
 )
 LEVELS = {part: level for level, parts in enumerate(LAYERS) for part in parts}

@@ -10,6 +10,9 @@ from typing import Any
 
 import pandas as pd
 
+from bench.board.done import entries_for, entry_with
+from bench.board.entry import Entry
+from bench.board.facts import Part
 from bench.catalogue import Catalogue
 from bench.cli import show, tell
 from bench.config import config_dirs, configuration, swept
@@ -22,7 +25,8 @@ from bench.tables.select import wanted
 from bench.tables.statistics import protocol_label
 from bench.tasks import Task
 
-STATES = ("running", "failed", "stopped", "missing", "damaged", "older format, run again", "done")
+ON_BOARD = "on the board"  # computed by somebody who submitted it
+STATES = ("running", "failed", "stopped", "missing", "damaged", "older format, run again", ON_BOARD, "done")
 
 
 @dataclass
@@ -35,7 +39,8 @@ class Line:
         method, explained: of the cell; None for what is measured of the model alone.
         state: ``done``; ``running``, a process is at it; ``failed``, the last one ended with an error;
             ``stopped``, begun and left; ``missing``, not begun; ``damaged``, its rows are not those that were
-            written; or that it is of an older format.
+            written; ``on the board``, not in the store, and an entry has what it would give; or that it is of an
+            older format.
         done: samples that have a row, or were skipped.
         samples: of the cell; None if that is not known yet.
         per_second: samples, by one process, while it was computed.
@@ -99,6 +104,7 @@ def _of_task(task: Task, config: Mapping[str, Any], others: Sequence[str]) -> di
     # One that is measured twice, under other settings, has two names.
     named = zip(task.measured_names(), task.measurements(), strict=True)
     sections = [(name, section, m) for name, (section, m) in named if m.needs_maps]
+    on_board = entries_for(config)
     for cell in _expected(task, others):
         for label, section, measurement in sections:
             sought = {**wanted(cell, section), "method": recipe(component(cell["method"]))}
@@ -109,10 +115,18 @@ def _of_task(task: Task, config: Mapping[str, Any], others: Sequence[str]) -> di
                     cell["method"]["name"],
                     cell["explained"],
                 )
-                lines[f"{label} {names}"] = _line(
-                    {"kind": measurement.name, "names": names, "config": cell}, "missing"
-                )
+                record = {"kind": measurement.name, "names": names, "config": cell}
+                lines[f"{label} {names}"] = _not_there(record, entry_with(on_board, cell, section))
     return lines
+
+
+def _not_there(record: Mapping[str, Any], found: tuple[Entry, Part] | None) -> Line:
+    """The line of a cell that is not in the store, with what the board has of it."""
+    if found is None:
+        return _line(record, "missing")
+    entry, part = found
+    line = _line(record, ON_BOARD)
+    return replace(line, done=part.samples, samples=part.samples, seconds_left=0.0, note=str(entry.path))
 
 
 def _expected(task: Task, others: Sequence[str]) -> list[dict[str, Any]]:
