@@ -2,6 +2,8 @@
 SUITE ?= embedded
 PROTOCOL ?= paper
 ARGS ?=
+# Of make finetune: a choice of conf/dataset with splits train, val and test.
+dataset ?= movies
 # Where cells are computed (basic: one after the other here; local: processes of this machine; slurm: a cluster),
 # the launcher's own settings (LAUNCHER_ARGS='hydra.launcher.partition=gpu') and the jobs that share a cell.
 LAUNCHER ?= basic
@@ -105,7 +107,13 @@ $(SWEEPS): sweep-%: setup
 	$(RUN) experiment=$* $(CHOICE)
 
 finetune-movies: setup ## fine-tune the paper's text classifier on ERASER movies (ARGS='start=... output=...')
-	$(BIN)/python -m bench.finetune $(ARGS)
+	$(BIN)/python -m bench.finetune dataset=movies $(ARGS)
+
+finetune: setup ## the same recipe on other texts (dataset=fever, multirc, boolq, …; ARGS='start=... output=...')
+	$(BIN)/python -m bench.finetune dataset=$(dataset) $(ARGS)
+
+eraser: setup ## count the texts of ERASER below DATA=root, score floors and the scorer's values: results/eraser
+	$(BIN)/python -m bench.tables.eraser data=$(DATA) $(if $(GOLDEN),golden=$(GOLDEN)) $(ARGS)
 
 models: setup ## check the model families and write results/models.md
 	$(BIN)/python -m tests.families
@@ -153,5 +161,5 @@ clean: ## remove .venv, generated data and per-sample rows; tables stay
 	rm -rf .venv site build data/embedded results/*/cells results/*/report outputs multirun wandb .pytest_cache .ruff_cache *.egg-info
 
 .PHONY: help setup constraints quick docs tables table1 table2 figure4 ablation faithfulness localisation plausibility \
-	robustness sanity agreement report run sweep $(SWEEPS) finetune-movies \
+	robustness sanity agreement report run sweep $(SWEEPS) finetune-movies finetune eraser \
 	models verify speed gpu precision profile train-embedded test test-slow test-cpus browser-test slurm-test lint clean

@@ -211,8 +211,10 @@ def _facts(shown: Shown, seen: Seen) -> list[str]:
         facts.insert(0, f"Annotated: {classes[sample.label].name}")
     if shown.of_text:
         visible = int(seen.batch.words.max()) + 1
-        marked = int(np.asarray(sample.rationale)[:visible].sum())
-        facts.append(f"the model read {visible} of {len(sample.words)} words, {marked} of them annotated")
+        marked = int(np.asarray(sample.rationale)[sample.query_words :][:visible].sum())
+        if sample.query:
+            facts.append(f"Query: {' '.join(sample.query)}")
+        facts.append(f"the model read {visible} of {len(sample.document)} words, {marked} of them annotated")
     return facts
 
 
@@ -223,8 +225,8 @@ def _view(shown: Shown, label: str, seen: Seen, number: int, score: str | None) 
     if shown.of_text:
         (relevance,) = words_of(maps, seen.batch, shown.task)
         relevance = relevance / relevance.max() if relevance.any() else relevance
-        rationale = sample.rationale[: len(relevance)]
-        words = Markup(words_html(sample.words[: len(relevance)], relevance, rationale, PIXELS))
+        rationale = sample.rationale[sample.query_words :][: len(relevance)]
+        words = Markup(words_html(sample.document[: len(relevance)], relevance, rationale, PIXELS))
     else:
         (relevance,) = picture(maps, tuple(seen.batch.inputs.shape[-2:]))
         overlaid = overlay(_image(seen.batch.pixels[0]), relevance, scale_of_pixels(relevance))

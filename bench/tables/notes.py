@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from bench.catalogue import Catalogue, base_name, catalogue_of
+from bench.runner.reading import unread
 from bench.runner.records import warnings
 from bench.tables.conditions import samples_of, title_read
 from bench.tables.format import readable
@@ -108,6 +109,8 @@ def notes(part: Part) -> list[str]:
     for skipped in dict.fromkeys(tuple(result.record.get("skipped", ())) for result in results):
         if skipped:
             found.append(f"Skipped, because they could not be read, {len(skipped)}: {'; '.join(skipped)}.")
+    said = (unread(result.record["texts"]) for result in results if "texts" in result.record)
+    found += [sentence for sentence in dict.fromkeys(said) if sentence is not None]
     found += _incomplete(part)
     if titles := failing(part.selection):
         found.append(
