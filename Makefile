@@ -112,8 +112,8 @@ finetune-movies: setup ## fine-tune the paper's text classifier on ERASER movies
 finetune: setup ## the same recipe on other texts (dataset=fever, multirc, boolq, …; ARGS='start=... output=...')
 	$(BIN)/python -m bench.finetune dataset=$(dataset) $(ARGS)
 
-eraser: setup ## count the texts of ERASER below DATA=root, score floors and the scorer's values: results/eraser
-	$(BIN)/python -m bench.tables.eraser data=$(DATA) $(if $(GOLDEN),golden=$(GOLDEN)) $(ARGS)
+eraser: setup ## what there is of ERASER below DATA=root, and floors (GOLDEN=folder: the scorer; ARGS=out=results/eraser)
+	$(BIN)/python -m bench.eraser data=$(DATA) $(if $(GOLDEN),golden=$(GOLDEN)) $(ARGS)
 
 models: setup ## check the model families and write results/models.md
 	$(BIN)/python -m tests.families

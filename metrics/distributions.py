@@ -6,7 +6,6 @@ was taken out of the input, and beside sufficiency, where nothing but the ration
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import entr, rel_entr
 
 
 def entropy_drop(clean: ArrayLike, edited: ArrayLike) -> np.ndarray:
@@ -22,7 +21,7 @@ def entropy_drop(clean: ArrayLike, edited: ArrayLike) -> np.ndarray:
         ValueError: for negative or not finite numbers, probabilities that sum to 0, or shapes that differ.
     """
     clean, edited = _distributions(clean, edited)
-    return entr(clean).sum(-1) - entr(edited).sum(-1)
+    return _entropy(clean) - _entropy(edited)
 
 
 def kl_divergence(clean: ArrayLike, edited: ArrayLike) -> np.ndarray:
@@ -39,7 +38,13 @@ def kl_divergence(clean: ArrayLike, edited: ArrayLike) -> np.ndarray:
         ValueError: for negative or not finite numbers, probabilities that sum to 0, or shapes that differ.
     """
     clean, edited = _distributions(clean, edited)
-    return rel_entr(edited, clean).sum(-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms = edited * np.log(edited / clean)
+    return np.where(edited > 0, terms, 0.0).sum(-1)  # 0 ln 0 is 0
+
+
+def _entropy(probabilities: np.ndarray) -> np.ndarray:
+    return -(probabilities * np.log(np.where(probabilities > 0, probabilities, 1.0))).sum(-1)
 
 
 def _distributions(*given: ArrayLike) -> list[np.ndarray]:

@@ -27,6 +27,7 @@ LAYERS = (
     {"figures", "status", "heatmaps", "quick", "compare", "check"},
     {"explain"},
     {"report", "finetune", "verify"},
+    {"eraser"},
     {"__main__"},
 )
 LEVELS = {part: level for level, parts in enumerate(LAYERS) for part in parts}

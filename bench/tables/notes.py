@@ -79,7 +79,11 @@ def _accuracy(part: Part) -> str | None:
 
 def legend(measured: pd.DataFrame, facts: Catalogue) -> str:
     """How to read the numbers: intervals, marks, floor and ceiling."""
-    kinds = {facts.method(base_name(label)).kind for label in measured["method"].unique()}
+    names = {base_name(label) for label in measured["method"].unique()}
+    # Other floors are rows with names that say what they are.
+    kinds = {
+        facts.method(name).kind for name in names if facts.method(name).kind != "floor" or name == "random"
+    }
     used = set(measured["interval"])
     intervals = "; ".join(
         text.format(resamples=RESAMPLES, few=FEW) for kind, text in INTERVALS.items() if kind in used

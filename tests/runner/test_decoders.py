@@ -16,7 +16,7 @@ from tests.support.tiny_models_of_texts import write_decoder
 pytestmark = pytest.mark.numerical
 
 FAMILIES = ("llama", "qwen2", "qwen3")
-METHODS = ("transformer_attribution", "attn_lrp", "input_x_gradient", "rollout", "gae", "attcat")
+METHODS = ("transformer_attribution", "attn_lrp", "input_x_gradient", "rollout")
 
 
 @pytest.fixture(scope="module", params=FAMILIES)

@@ -4,9 +4,9 @@ import pytest
 
 import bench  # noqa: F401
 from bench.data import Eraser
+from bench.eraser import KS, SEEDS, counts, floors, main
 from bench.errors import BenchError
 from bench.finetune.pretrained import load_tokenizer
-from bench.tables.eraser import KS, SEEDS, counts, floors, main
 from tests.support.tiny_claims import LABELS, write_claims
 from tests.support.tiny_models_of_texts import write_bert
 
@@ -32,7 +32,7 @@ def test_counts(root):
 
 
 def test_what_lies_beyond_is_counted(root, monkeypatch):
-    from bench.tables import eraser
+    from bench import eraser
 
     monkeypatch.setattr(eraser, "LONGEST", 14)  # seven words of each document
     tokenizer = load_tokenizer(str(root / "bert"))

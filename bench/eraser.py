@@ -1,4 +1,4 @@
-"""What there is of ERASER's data sets, and what floors score on them: ``python -m bench.tables.eraser data=ROOT``.
+"""What there is of ERASER's data sets, and what floors score on them: ``python -m bench.eraser data=ROOT``.
 
 Of every split below ``ROOT/eraser/<set>`` (multirc, fever, boolq) three tables:
 
