@@ -16,7 +16,7 @@ from tests.support.tiny_models_of_texts import write_decoder
 pytestmark = pytest.mark.numerical
 
 FAMILIES = ("llama", "qwen2", "qwen3")
-METHODS = ("transformer_attribution", "attn_lrp", "input_x_gradient", "rollout")
+METHODS = ("transformer_attribution", "attn_lrp")
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -78,9 +78,8 @@ def test_a_batch_gives_the_maps_of_single_texts(configure, method):
 
 
 @pytest.mark.parametrize("task", ["plausibility", "faithfulness_decoders"])
-@pytest.mark.parametrize("method", ["attn_lrp", "first_words"])
-def test_tasks_of_texts(configure, task, method):
-    summary = run(configure(f"task={task}", f"method={method}"))
+def test_tasks_of_texts(configure, task):
+    summary = run(configure(f"task={task}", "method=input_x_gradient"))
     assert all(np.isfinite(value) for value in summary.values())
     expected = {"auprc", "tau_leave_one_out"} if task == "plausibility" else {"srg", "comprehensiveness"}
     assert expected <= set(summary)

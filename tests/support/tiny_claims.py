@@ -11,14 +11,20 @@ SIZES = {"train": 36, "val": 12, "test": 6}
 LENGTH = 22  # words of a document
 
 
-def write_claims(folder: Path, sizes: dict[str, int] = SIZES) -> Path:
-    """Write splits and documents; the labels take turns, and what says so stands in the first sentence."""
+def write_claims(folder: Path, sizes: dict[str, int] = SIZES, easy: bool = False) -> Path:
+    """Write splits and documents; the labels take turns, and what says so stands in the first sentence.
+
+    Args:
+        easy: whether the colour in the claim gives the label away, so that a tiny model can learn it.
+    """
     (folder / "docs").mkdir(parents=True)
     for split, count in sizes.items():
         drawn, lines = random.Random(split), []
         for index in range(count):
             colour, other = drawn.sample(COLOURS, 2)
             thing, another = drawn.sample(THINGS, 2)
+            if easy:
+                colour, other = COLOURS[index % len(LABELS)], COLOURS[-1]
             said = {"AGREES": (thing, colour), "DENIES": (thing, other), "SILENT": (another, other)}
             label = LABELS[index % len(LABELS)]
             sentence = f"the {said[label][0]} is {said[label][1]} ."
