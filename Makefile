@@ -83,7 +83,7 @@ sanity: setup ## does the map depend on the class (random logit) and on what the
 	$(BIN)/python -m bench.tables table=sanity $(CHOICE)
 
 agreement: setup ## how far the methods agree whose maps of the test images are kept (after make table1; ARGS='task=...')
-	$(BIN)/python -m bench.tables.agreement $(CHOICE)
+	$(BIN)/python -m bench.agreement $(CHOICE)
 
 # Cells, figure and table of a task whose experiment has its name.
 define scored
