@@ -209,7 +209,7 @@ def scorer_rows(data: Path, golden: Path) -> list[dict[str, str]]:
             continue  # recipes
         ours, known = eraser(data, name, stored), leaves(numbered(stored))
         differences = [
-            np.abs(np.subtract(ours[key], value)).max() for key, value in known.items() if key in ours
+            np.abs(np.subtract(ours[key], value)).max() for key, value in known.items() if key != "classes"
         ]
         row = {"set": name, "split": stored["split"], "texts": str(stored["annotations"])}
         row |= {title: f"{float(ours[key]):.6f}" for title, key in SCORED.items()}
@@ -224,8 +224,10 @@ def tables(options: Mapping[str, str]) -> dict[str, str]:
         BenchError: for data, a tokenizer or stored numbers that are not there.
     """
     data = Path(options["data"])
-    where = options.get("tokenizer", str(data / "models" / "bert_mini_movies"))
-    tokenizer = load_tokenizer(where)
+    tokenizer = load_tokenizer(options.get("tokenizer", str(data / "models" / "bert_mini_movies")))
+    vocabulary = (
+        f"that of {options['tokenizer']}" if "tokenizer" in options else "bert-base-uncased's vocabulary"
+    )
     counted, scored = [], []
     for name, split, dataset in splits(data):
         counted.append(counts(name, split, dataset, tokenizer))
@@ -233,7 +235,7 @@ def tables(options: Mapping[str, str]) -> dict[str, str]:
     made = {
         "counts": (
             f"**Data sets of ERASER's form, as they are read.** Subsets, not the whole splits. Words are those that "
-            f"spans count; a text is cut at {LONGEST} pieces of bert-base-uncased's vocabulary, its query included, so "
+            f"spans count; a text is cut at {LONGEST} pieces of {vocabulary}, its query included, so "
             "what lies beyond is what a model of that length does not see.",
             counted,
         ),
@@ -242,8 +244,8 @@ def tables(options: Mapping[str, str]) -> dict[str, str]:
             "no word is out of sight; queries are not ranked. Of FEVER, whose groups of evidence are alternatives, the "
             "group that agrees best counts. In brackets 95 % intervals over texts (bootstrap); of the random map the "
             f"mean and the standard deviation over {SEEDS} seeds. Texts share documents, so intervals are too narrow "
-            "for other documents. Higher is better. The AUPRC of ERASER's scorer, by trapezoids from precision 1 at recall 0, "
-            "flatters maps of few different values, as that of content words is.",
+            "for other documents. Higher is better. The AUPRC of ERASER's scorer, by trapezoids from precision 1 at "
+            "recall 0, flatters maps of few different values, as that of content words is.",
             scored,
         ),
     }
