@@ -2,6 +2,8 @@
 SUITE ?= embedded
 PROTOCOL ?= paper
 ARGS ?=
+# Of make finetune: a choice of conf/dataset with splits train, val and test.
+dataset ?= movies
 # Where cells are computed (basic: one after the other here; local: processes of this machine; slurm: a cluster),
 # the launcher's own settings (LAUNCHER_ARGS='hydra.launcher.partition=gpu') and the jobs that share a cell.
 LAUNCHER ?= basic
@@ -110,7 +112,13 @@ $(SWEEPS): sweep-%: setup
 	$(RUN) experiment=$* $(CHOICE)
 
 finetune-movies: setup ## fine-tune the paper's text classifier on ERASER movies (ARGS='start=... output=...')
-	$(BIN)/python -m bench.finetune $(ARGS)
+	$(BIN)/python -m bench.finetune dataset=movies $(ARGS)
+
+finetune: setup ## the same recipe on other texts (dataset=fever, multirc, boolq, …; ARGS='start=... output=...')
+	$(BIN)/python -m bench.finetune dataset=$(dataset) $(ARGS)
+
+eraser: setup ## what there is of ERASER below DATA=root, and floors (GOLDEN=folder: the scorer; ARGS=out=results/eraser)
+	$(BIN)/python -m bench.eraser data=$(DATA) $(if $(GOLDEN),golden=$(GOLDEN)) $(ARGS)
 
 models: setup ## check the model families and write results/models.md
 	$(BIN)/python -m tests.families
@@ -161,5 +169,6 @@ clean: ## remove .venv, generated data and per-sample rows; tables stay
 	rm -rf .venv site build data/embedded results/*/cells results/*/report outputs multirun wandb .pytest_cache .ruff_cache *.egg-info
 
 .PHONY: help setup constraints quick docs tables table1 table2 figure4 ablation faithfulness localisation plausibility \
-	robustness sanity fill_study agreement report run sweep $(SWEEPS) finetune-movies \
-	models verify speed gpu precision profile train-embedded test test-slow test-cpus browser-test slurm-test board-check lint clean
+	robustness sanity fill_study agreement report run sweep $(SWEEPS) finetune-movies models verify speed gpu \
+	precision profile train-embedded test test-slow test-cpus browser-test slurm-test board-check lint clean \
+	finetune eraser

@@ -61,7 +61,7 @@ COMMANDS = {
     "list": Command("bench.listing", "methods, metrics, models, datasets, tasks, protocols, suites, experiments"),
     "check": Command("bench.check.__main__", "a method, metric, task, data set or model of your own, on tiny data"),
     "verify": Command("bench.verify.__main__", "methods and metrics against stored numbers"),
-    "finetune": Command("bench.finetune.__main__", "train the paper's classifier of reviews", "finetune"),
+    "finetune": Command("bench.finetune.__main__", "train a classifier of texts by the paper's recipe", "finetune"),
     "completion": Command("bench.completion", 'print what makes a shell complete: eval "$(tebench completion bash)"'),
 }  # fmt: skip
 HELP = {"-h", "--help"}

@@ -50,6 +50,7 @@ from methods.relevance import (
 from methods.rise import RISE
 from methods.rollout import Rollout
 from methods.smoothgrad import SmoothGrad
+from methods.text_floors import ContentWords, DocumentFrequencies, FirstWords, InverseFrequency
 from methods.token_cam import TokenCAM
 from methods.token_tm import TokenTM
 from methods.transformer_attribution import TransformerAttribution
@@ -72,9 +73,12 @@ __all__ = [
     "AttnLRP",
     "BeyondIntuition",
     "CentreGaussian",
+    "ContentWords",
     "DecompX",
     "DifferenceXGradient",
+    "DocumentFrequencies",
     "ExpectedGradients",
+    "FirstWords",
     "FullGradPlus",
     "GlobEnc",
     "GradCAM",
@@ -82,6 +86,7 @@ __all__ = [
     "Gradient",
     "InputXGradient",
     "IntegratedGradients",
+    "InverseFrequency",
     "KernelSHAP",
     "LeGrad",
     "LeaveOneOut",

@@ -7,7 +7,7 @@ in the field ``players`` of a method for each batch; who calls a method gives it
     LeaveOneOut(players=words)(forward, inputs, target)
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, prod
 
@@ -33,23 +33,35 @@ class Words:
             −1 for what is never removed, such as special tokens and padding.
         mask_id: of the token that stands for a masked one; None if the model has none.
         pad_id: of the padding token; None if the model has none.
+        texts: the words themselves, of each text in the order of the groups' numbers; None if they are not known.
 
     Raises:
-        ValueError: for groups that are not whole numbers of −1 or more, (batch, tokens).
+        ValueError: for groups that are not whole numbers of −1 or more, (batch, tokens), or have a number that stands
+            for no word of ``texts``.
     """
 
     groups: Tensor
     mask_id: int | None = None
     pad_id: int | None = None
+    texts: Sequence[Sequence[str]] | None = None
 
     def __post_init__(self):
         _check(self.groups, "(batch, tokens)", (2,))
+        if self.texts is None:
+            return
+        last = self.groups.amax(dim=1).tolist() if self.groups.shape[1] else []
+        if len(self.texts) != len(last) or any(n >= len(t) for n, t in zip(last, self.texts, strict=True)):
+            raise ValueError(
+                f"players: groups up to {last} for texts of {[len(text) for text in self.texts]} words; expected a "
+                "word for each number"
+            )
 
     def at_most(self, count: int | None) -> "Words":
         """The same, neighbours of a text put together until there are so many; None: as they are."""
         if count is None:
             return self
-        return replace(self, groups=torch.stack([_joined(_without_gaps(row), count) for row in self.groups]))
+        joined = torch.stack([_joined(_without_gaps(row), count) for row in self.groups])
+        return replace(self, groups=joined, texts=None)
 
     def labels(self, inputs: Inputs) -> Tensor:
         """The player at each token, (batch, tokens), numbered from 0 without gaps; −1 for none.
@@ -72,7 +84,8 @@ class Words:
 
     def of_samples(self, chosen: Tensor, tokens: int | None = None) -> "Words":
         """The same of some samples, by their places in the batch, cut to so many tokens."""
-        return replace(self, groups=self.groups[chosen.to(self.groups.device), :tokens])
+        texts = None if self.texts is None else [self.texts[place] for place in chosen.tolist()]
+        return replace(self, groups=self.groups[chosen.to(self.groups.device), :tokens], texts=texts)
 
     def spread(self, values: Tensor, labels: Tensor) -> Tensor:
         """From values (players, classes) to a map (classes, tokens): each token has an equal share of its word's."""

@@ -30,6 +30,10 @@ from metrics.curves import (
     sufficiency,
     unit_counts,
 )
+from metrics.distributions import (
+    entropy_drop,
+    kl_divergence,
+)
 from metrics.faithfulness import (
     AOPC,
     ColumnMean,
@@ -181,6 +185,7 @@ from metrics.token_f1 import (
     RationaleScore,
     TokenCounts,
     TokenF1,
+    best_alternative,
     precision_recall_f1,
     token_counts,
     token_f1,
@@ -236,6 +241,7 @@ __all__ = [
     "auprc",
     "average_precision",
     "average_precision_of_words",
+    "best_alternative",
     "bin_counts",
     "bootstrap",
     "box_mask",
@@ -250,6 +256,7 @@ __all__ = [
     "effective_complexity",
     "efficient_mprt",
     "entropy",
+    "entropy_drop",
     "evaluated",
     "faithfulness_correlation",
     "ferret_aopc",
@@ -265,6 +272,7 @@ __all__ = [
     "interval",
     "intervals",
     "kendall",
+    "kl_divergence",
     "leave_one_out",
     "letters",
     "log_odds",

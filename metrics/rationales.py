@@ -18,7 +18,8 @@ class SpanF1(Metric):
     """IOU F1 of the spans that the k most relevant words make, for several k, as ERASER's scorer has it.
 
     :func:`metrics.span_f1` says what is averaged how. Columns: ``span_hits``, ``span_predicted`` and
-    ``span_annotated``.
+    ``span_annotated``, of which the last has one number for each document, or one for each k where the best of
+    several rationales counts.
 
     Args:
         ks: numbers of words.
@@ -41,19 +42,25 @@ class SpanF1(Metric):
 
     def statistics(self, columns: Columns) -> dict[int, Statistic]:
         """The F1 of the data set by k: a ratio of sums over documents."""
-        hits, predicted = (stacked(columns[name], len(self.ks)).astype(float) for name in self.columns[:2])
-        annotated = np.asarray(columns["span_annotated"], dtype=np.float64)
-        return {k: self._statistic(hits[:, i], predicted[:, i], annotated) for i, k in enumerate(self.ks)}
+        by_k = zip(self.ks, *(counts.T for counts in self._counts(columns)), strict=True)
+        return {k: self._statistic(*counts) for k, *counts in by_k}
 
     def curve(self, columns: Columns) -> Curve:
         """Each document's own F1 over k, whose mean is near the number, not equal to it."""
-        hits, predicted = (stacked(columns[name], len(self.ks)).astype(float) for name in self.columns[:2])
-        annotated = np.asarray(columns["span_annotated"], dtype=np.float64)[:, None]
+        hits, predicted, annotated = self._counts(columns)
         total = predicted + annotated
         own = 2 * hits / np.where(total > 0, total, 1)
         return Curve(
             np.array(self.ks), own, "k, number of words taken as the rationale", "IOU F1 of a document"
         )
+
+    def _counts(self, columns: Columns) -> list[np.ndarray]:
+        """Hits, predicted and annotated spans, each (documents, ks), float64."""
+        hits, predicted = (stacked(columns[name], len(self.ks)).astype(float) for name in self.columns[:2])
+        annotated = columns["span_annotated"]
+        if any(np.ndim(each) for each in annotated):
+            return [hits, predicted, stacked(annotated, len(self.ks)).astype(float)]
+        return [hits, predicted, np.tile(np.asarray(annotated, dtype=np.float64)[:, None], len(self.ks))]
 
     def _statistic(self, hits: np.ndarray, predicted: np.ndarray, annotated: np.ndarray) -> Statistic:
         if self.average == "micro":

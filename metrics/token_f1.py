@@ -94,6 +94,32 @@ def token_f1(scores: Tensor, rationales: Tensor, ks: Sequence[int], valid: Tenso
     return precision_recall_f1(*token_counts(scores, rationales, ks, valid))
 
 
+def best_alternative(
+    scores: Tensor, alternatives: Tensor, ks: Sequence[int], valid: Tensor | None = None
+) -> TokenF1:
+    """Token F1 of each document at each k against that of its rationales which agrees best.
+
+    Some data sets (FEVER in ERASER) mark several rationales of which each suffices: who finds one of them is right.
+    At each k the alternative with the highest F1 counts, the first of equals, and precision and recall are against
+    that one; so they may be against another one at another k.
+
+    Args:
+        scores: (B, visible), as :func:`token_f1` takes them.
+        alternatives: (alternatives, B, words ≥ visible), bool. A document that has fewer repeats one.
+        ks: numbers of words.
+        valid: (B, visible), as :func:`token_f1` takes it.
+
+    Raises:
+        ValueError: as :func:`token_f1`, or if there is no alternative.
+    """
+    if alternatives.ndim != 3 or not len(alternatives):
+        raise ValueError(f"alternatives {tuple(alternatives.shape)}: expected (1 or more, documents, words)")
+    found = [token_f1(scores, each, ks, valid) for each in alternatives]
+    columns = [torch.stack(column) for column in zip(*found, strict=True)]
+    best = columns[2].argmax(dim=0, keepdim=True)
+    return TokenF1(*(column.gather(0, best)[0] for column in columns))
+
+
 @dataclass(frozen=True, kw_only=True)
 class RationaleScore(Metric):
     """Mean over documents of a score of the k most relevant words, for several k.

@@ -41,11 +41,20 @@ TASKS = (
     "plausibility",
     "robustness",
     "sanity",
+    "faithfulness_decoders",
 )
 METHODS = ("gradcam", "lrp", "partial_lrp", "raw_attention", "rollout", "transformer_attribution")
 ALL_BLOCKS = ("transformer_attribution_all_blocks", "rollout_all_blocks")
 ABLATIONS = ("without_gradient", "last_block_only", "second_block_only")
-REFERENCES = ("random", "centre", "oracle", "reversed_oracle")
+REFERENCES = (
+    "random",
+    "centre",
+    "first_words",
+    "inverse_frequency",
+    "content_words",
+    "oracle",
+    "reversed_oracle",
+)
 OWN_DATA = ("image_folder", "image_table", "text_file", "text_table")  # wherever the user has them
 NO_METHODS = ("custom", "oracle", "reversed_oracle")  # nothing of the project's own that explains a model
 

@@ -29,6 +29,7 @@ LAYERS = (
     {"report", "finetune", "verify"},
     {"board"},
     {"status"},
+    {"eraser"},
     {"__main__"},
 )
 LEVELS = {part: level for level, parts in enumerate(LAYERS) for part in parts}

@@ -79,3 +79,15 @@ def test_what_is_no_part_of_the_benchmark_runs_from_the_tests(target, program):
     (ran,) = commands(target)
     assert ran.split()[1:3] == ["-m", program]
     assert importlib.util.find_spec(program) is not None
+
+
+def test_fine_tuning_is_of_the_movies_or_of_a_choice():
+    (movies,) = commands("finetune-movies", "ARGS=start=/models/bert")
+    (chosen,) = commands("finetune", "dataset=fever", "ARGS=start=/models/bert")
+    assert movies.split()[1:] == ["-m", "bench.finetune", "dataset=movies", "start=/models/bert"]
+    assert chosen.split()[1:] == ["-m", "bench.finetune", "dataset=fever", "start=/models/bert"]
+
+
+def test_the_tables_of_eraser_are_made_of_a_data_root():
+    (ran,) = commands("eraser", "DATA=/data", "GOLDEN=/golden", "ARGS=out=results/eraser")
+    assert ran.split()[1:] == ["-m", "bench.eraser", "data=/data", "golden=/golden", "out=results/eraser"]

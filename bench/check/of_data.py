@@ -94,7 +94,19 @@ def _complaints(dataset: Any, place: int, sample: Any) -> list[str]:
             complaints.append(f"its rationale is not boolean of shape ({len(sample.words)},)")
         elif marks[: sample.query_words].any():
             complaints.append("words of the query are marked")
+        elif sample.alternatives is not None:
+            complaints += _of_alternatives(np.asarray(sample.alternatives), marks)
     return complaints
+
+
+def _of_alternatives(alternatives: np.ndarray, marks: np.ndarray) -> list[str]:
+    if alternatives.dtype != bool or alternatives.ndim != 2 or alternatives.shape[1] != len(marks):
+        return [f"its alternatives are not boolean of shape (alternatives, {len(marks)})"]
+    return (
+        []
+        if (alternatives.any(axis=0) == marks).all()
+        else ["its rationale is not the union of its alternatives"]
+    )
 
 
 def _again(dataset: Any, places: list[int], found: Findings) -> None:
@@ -112,7 +124,8 @@ def _again(dataset: Any, places: list[int], found: Findings) -> None:
 
 def _content(sample: Any) -> tuple:
     if isinstance(sample, TextSample):
-        return sample.id, tuple(sample.words), sample.label, sample.rationale.tobytes()
+        alternatives = b"" if sample.alternatives is None else np.asarray(sample.alternatives).tobytes()
+        return sample.id, tuple(sample.words), sample.label, sample.rationale.tobytes(), alternatives
     return (
         sample.id,
         sample.image.tobytes(),

@@ -18,36 +18,18 @@ folder, with a ``docid`` and a ``document`` a line.
 import json
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar, NamedTuple
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from bench.data.eraser_lines import Annotation, FaultError, Span, annotation_of
 from bench.data.samples import TextSample
 from bench.data.text_files import Archive, Folder, lines_of, words_of
 from bench.errors import BenchError
 
 GATHERED = "docs.jsonl"
-
-
-class Span(NamedTuple):
-    """Words of a document that annotators marked."""
-
-    document: str
-    start: int
-    end: int  # exclusive
-    text: str  # empty where the annotation does not repeat it
-
-
-class Annotation(NamedTuple):
-    """A line of a split."""
-
-    line: int  # its number, from 1
-    id: str
-    classification: str
-    query: str
-    documents: list[str]  # in the order in which they are read
-    spans: list[Span]
+GROUPS = ("parts", "alternatives")
 
 
 class Eraser:
@@ -60,12 +42,15 @@ class Eraser:
         classes: the names of the classes in the order of the labels. By default those of this split in
             alphabetical order; give them where a split may lack one of them.
         query: whether the query is read.
+        groups: what several groups of evidence are. ``parts``: of one rationale, so that all of them are needed
+            (MultiRC, BoolQ, movies). ``alternatives``: rationales of which each suffices (FEVER), so that scores
+            take the one that agrees best.
 
     A sample's words are those of its query, if it has one, then those of its documents: of ``docids`` in
     their order, then of others that the evidences name, in theirs, or of the one called like the annotation
-    where none is named. A word's rationale is True where a span of any group covers it: groups are
-    alternatives in some sets and parts in others, and ERASER's scorer takes the union of both. The words of
-    the query are never part of a rationale.
+    where none is named. A word's rationale is True where a span of any group covers it, as ERASER's scorer
+    has it; ``alternatives`` has the groups one by one. The words of the query are never part of a rationale,
+    and a model reads them as the first text of a pair.
 
     Samples keep the order of the file; documents are read on access.
 
@@ -76,22 +61,29 @@ class Eraser:
         files: the split's jsonl and every document that it names, or the archive.
 
     Raises:
-        BenchError: the split is missing or malformed (file and line are named); on access, a document is
+        BenchError: the split is missing or malformed (file, line and key are named); on access, a document is
             missing, or a span lies outside it or covers other words than its ``text``.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def __init__(
-        self, path: str | Path, split: str, classes: Sequence[str] | None = None, query: bool = True
+        self,
+        path: str | Path,
+        split: str,
+        classes: Sequence[str] | None = None,
+        query: bool = True,
+        groups: Literal["parts", "alternatives"] = "parts",
     ) -> None:
+        if groups not in GROUPS:
+            raise BenchError(f"dataset.groups={groups}: expected {' or '.join(GROUPS)}")
         files = find_files(Path(path))
         if files is None:
             raise BenchError(
                 f"{path}: no folder with {split}.jsonl and docs, and no archive of one. "
                 "Point dataset.path to one of these."
             )
-        self._files, self._query = files, query
+        self._files, self._query, self._groups = files, query, groups
         self._split = f"{files.path}: {split}.jsonl"
         try:
             lines = lines_of(files.read(f"{split}.jsonl"))
@@ -105,11 +97,15 @@ class Eraser:
             self._parse(line, number, known) for number, line in enumerate(lines, start=1) if line.strip()
         ]
         self.ids = [annotation.id for annotation in self.annotations]
-        if not self.ids or len(set(self.ids)) < len(self.ids):
-            raise BenchError(
-                f"{self._split}: {'an annotation_id occurs twice' if self.ids else 'empty'}; expected one "
-                "annotation a line, each with an annotation_id of its own. Download it again."
-            )
+        if not self.ids:
+            raise BenchError(f"{self._split}: empty; expected one annotation a line. Download it again.")
+        lines_by_id: dict[str, int] = {}
+        for annotation in self.annotations:
+            if (first := lines_by_id.setdefault(annotation.id, annotation.line)) != annotation.line:
+                raise BenchError(
+                    f"{self._split}, line {annotation.line}: annotation_id: {annotation.id!r} is that of line {first}, "
+                    "too; expected one of its own for each. Mend the line, or download the file again."
+                )
         self.classes = known or tuple(sorted({a.classification for a in self.annotations}))
         if len(set(self.classes)) < max(2, len(self.classes)):
             raise BenchError(
@@ -123,18 +119,11 @@ class Eraser:
 
     def _parse(self, line: str, number: int, classes: tuple[str, ...] | None) -> Annotation:
         try:
-            record = json.loads(line)
-            annotation = _annotation(record, number)
-            if classes is not None and annotation.classification not in classes:
-                raise KeyError(annotation.classification)
-        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
-            expected = f"classification ({' or '.join(classes)})" if classes else "classification"
+            return annotation_of(line, number, classes)
+        except FaultError as error:
             raise BenchError(
-                f"{self._split}, line {number}: {error!r}; expected a JSON object with annotation_id, "
-                f"{expected} and evidences with start_token and end_token. "
-                "Mend the line, or download the file again."
+                f"{self._split}, line {number}: {error}. Mend the line, or download the file again."
             ) from error
-        return annotation
 
     def _splits(self) -> list[str]:
         return [name for name in self._files.jsonl() if name != GATHERED]
@@ -147,18 +136,21 @@ class Eraser:
         annotation = self.annotations[index]
         words = words_of(annotation.query) if self._query else []
         asked = len(words)
-        marked: list[tuple[int, int]] = []
+        marked: list[tuple[Span, int]] = []
         for name in annotation.documents:
             document = self._document(name, annotation.line)
             for span in annotation.spans:
                 if span.document == name:
                     self._check(span, document, annotation.line)
-                    marked.append((len(words) + span.start, len(words) + span.end))
+                    marked.append((span, len(words)))
             words += document
-        rationale = np.zeros(len(words), dtype=bool)
-        for start, end in marked:
-            rationale[start:end] = True
-        return TextSample(annotation.id, words, self.labels[index], rationale, query_words=asked)
+        groups = np.zeros((1 + max((span.group for span, _ in marked), default=0), len(words)), dtype=bool)
+        for span, first in marked:
+            groups[span.group, first + span.start : first + span.end] = True
+        alternatives = None
+        if self._groups == "alternatives":  # a group without a word is none
+            alternatives = groups[groups.any(axis=1)] if groups.any() else groups[:1]
+        return TextSample(annotation.id, words, self.labels[index], groups.any(axis=0), asked, alternatives)
 
     def _document(self, name: str, line: int) -> list[str]:
         where = f"{GATHERED}, docid {name}" if self._gathers else f"docs/{name}"
@@ -185,8 +177,9 @@ class Eraser:
                 if line.strip():
                     where = f"{self._files.path}: {GATHERED}, line {number}"
                     record = json.loads(line)
-                    name, text = _name(record["docid"]), record["document"]
-                    if not isinstance(text, str) or name in documents:
+                    name, text = record["docid"], record["document"]
+                    name = str(name) if type(name) is int else name
+                    if not isinstance(name, str) or not isinstance(text, str) or name in documents:
                         raise ValueError(f"document {name} is no text, or there twice")
                     documents[name] = text
         except (KeyError, TypeError, ValueError, RecursionError) as error:
@@ -200,7 +193,7 @@ class Eraser:
         return {name: value for name, value in self.__dict__.items() if name != "_gathered"}
 
     def _check(self, span: Span, words: list[str], line: int) -> None:
-        where = f"{self._split}, line {line}: span {span.start} to {span.end}"
+        where = f"{self._split}, line {line}: {span.key}: span {span.start} to {span.end}"
         # start = end is no damage: 20 spans of the published test split of the movies are empty.
         if not 0 <= span.start <= span.end <= len(words):
             raise BenchError(
@@ -221,53 +214,6 @@ def find_files(path: Path) -> Folder | Archive | None:
     if any(path.glob("*.jsonl")) or (path / "docs").is_dir():
         return Folder(path)
     return Archive(path) if path.is_file() and path.suffix != ".parquet" else None
-
-
-def _annotation(record: dict[str, Any], number: int) -> Annotation:
-    """A line's record, checked; raises KeyError, TypeError or ValueError."""
-    name, classification = _name(record["annotation_id"]), record["classification"]
-    if not isinstance(classification, str) or not classification:
-        raise TypeError(f"classification {classification!r} is no name")
-    query = record.get("query") or ""
-    if not isinstance(query, str):
-        raise TypeError(f"query {query!r} is no text")
-    named = [_name(document) for document in _list(record.get("docids") or [])]
-    spans = [
-        # Where a span names no document, it is of the only one that the line knows of.
-        _span(span, default=named[0] if len(named) == 1 else name)
-        for group in _list(record["evidences"])
-        for span in _list(group)
-    ]
-    documents = list(dict.fromkeys([*named, *(span.document for span in spans)])) or [name]
-    for document in documents:
-        if PurePosixPath(document).name != document or document == "..":
-            raise ValueError(f"document {document!r} is no name of a file in docs")
-    return Annotation(number, name, classification, query, documents, spans)
-
-
-def _span(span: dict[str, Any], default: str) -> Span:
-    document = span.get("docid")
-    text = span.get("text")
-    start, end = span["start_token"], span["end_token"]
-    if type(start) is not int or type(end) is not int:
-        raise ValueError("a start_token or end_token is no integer")
-    return Span(
-        default if document is None else _name(document), start, end, text if isinstance(text, str) else ""
-    )
-
-
-def _name(value: Any) -> str:
-    if type(value) is int:
-        return str(value)
-    if not isinstance(value, str) or not value:
-        raise TypeError(f"{value!r} names nothing")
-    return value
-
-
-def _list(value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise TypeError(f"{value!r} is no list")
-    return value
 
 
 def _short(text: str) -> str:

@@ -62,8 +62,12 @@ class TextSample:
         words: the document's words, after those of the query if there is one.
         label: an index into the data set's ``classes``, or None where it has none.
         rationale: (len(words),) bool, True on marked words; False on all words of the query.
-        query_words: how many of the first words are the query, a question or claim about the document. They
-            are read like the others, but annotators could not mark them.
+        query_words: how many of the first words are the query, a question or claim about the document. A model
+            reads query and document as a pair of texts. Annotators could not mark words of the query, so these
+            are never ranked nor removed.
+        alternatives: (alternatives, len(words)) bool, where there are several rationales of which each suffices;
+            ``rationale`` is their union. None where the rationale is one. All samples of a data set have them, or
+            none.
     """
 
     id: str
@@ -71,6 +75,17 @@ class TextSample:
     label: int | None
     rationale: np.ndarray
     query_words: int = 0
+    alternatives: np.ndarray | None = None
+
+    @property
+    def query(self) -> list[str]:
+        """The words of the query; none where there is none."""
+        return list(self.words[: self.query_words])
+
+    @property
+    def document(self) -> list[str]:
+        """The words but for those of the query."""
+        return list(self.words[self.query_words :])
 
 
 class Limited:

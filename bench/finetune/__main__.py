@@ -1,9 +1,10 @@
-"""Fine-tune a classifier of movie reviews by the recipe of the paper: ``python -m bench.finetune``.
+"""Fine-tune a classifier of texts by the recipe of the paper: ``python -m bench.finetune``.
 
 A run that was killed goes on when it is started again, with the same result as if it had not been.
 
-  python -m bench.finetune                                       bert-base-uncased from the hub
+  python -m bench.finetune                                       movie reviews, bert-base-uncased from the hub
   python -m bench.finetune start=/models/bert output=/models/bert_movies
+  python -m bench.finetune dataset=fever dataset.path=/data/fever    claims and documents, as pairs of texts
 """
 
 import sys

@@ -10,10 +10,10 @@ from bench.hub import is_directory
 
 
 def load_tokenizer(start: str):
-    """The tokenizer of a directory or a hub name.
+    """The tokenizer of a directory or a hub name. One without a padding token pads with its end of text.
 
     Raises:
-        BenchError: if there is none, or it has no vocabulary.
+        BenchError: if there is none, it has no vocabulary, or no token to pad with.
     """
     from transformers import AutoTokenizer
 
@@ -29,6 +29,14 @@ def load_tokenizer(start: str):
             + ("" if tokenizer.is_fast else " and is no fast one")
             + "; expected tokenizer.json of the model"
         )
+    if (
+        tokenizer.pad_token is None
+    ):  # as of decoders, which need one to read texts of different lengths together
+        if tokenizer.eos_token is None:
+            raise BenchError(
+                f"start: the tokenizer of {start} has no padding token; set pad_token in its files"
+            )
+        tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 

@@ -6,6 +6,7 @@ The output is a directory that transformers loads, with ``training.json`` beside
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from bench.config import build, fingerprint
 from bench.errors import BenchError
 from bench.finetune.pretrained import load_classifier, load_tokenizer
 from bench.finetune.state import State
+from bench.models.pieces import pad_on_side, split_into_pieces
 from bench.runner import tracking
 from bench.runner.batches import seed_everything
 from bench.runner.resources import device_of, versions
@@ -51,13 +53,11 @@ def finetune(config: dict[str, Any]) -> dict[str, Any]:
     datasets = {
         split: build("dataset", config["dataset"] | {"split": split}) for split in ("train", "val", "test")
     }
-    splits = {split: _encode(dataset, tokenizer, config["max_length"]) for split, dataset in datasets.items()}
-    classes = tuple(datasets["train"].classes)
-    if any(tuple(dataset.classes) != classes for dataset in datasets.values()):
-        raise BenchError(
-            "dataset: its splits have different classes; give all of them as dataset.classes=[...]"
-        )
+    classes = _classes(datasets)
     model = load_classifier(config["start"], config["fresh"], len(tokenizer), classes).to(device)
+    model.config.pad_token_id = tokenizer.pad_token_id
+    pad_on_side(tokenizer, model.config)
+    splits = {split: _encode(dataset, tokenizer, config["max_length"]) for split, dataset in datasets.items()}
     longest = getattr(model.config, "max_position_embeddings", None)
     if longest is not None and config["max_length"] > longest:
         raise BenchError(
@@ -171,18 +171,29 @@ class Trainer:
 Split = tuple[dict[str, Tensor], Tensor]  # inputs (documents, max_length) by name, labels (documents,)
 
 
+def _classes(datasets: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the classes, the same in all splits.
+
+    Raises:
+        BenchError: if they differ, or there are none.
+    """
+    found = {split: getattr(dataset, "classes", None) for split, dataset in datasets.items()}
+    classes = found["train"]
+    if classes is None or len(set(map(tuple, filter(None, found.values())))) != 1 or None in found.values():
+        raise BenchError(
+            "dataset: its splits have different classes, or none; give all of them as dataset.classes=[...]"
+        )
+    return tuple(classes)
+
+
 def _encode(dataset, tokenizer, max_length: int) -> Split:
-    """All documents of a split as word pieces, cut and padded to one length."""
+    """All documents of a split, with their queries, as word pieces, cut and padded to one length."""
     samples = [dataset[i] for i in range(len(dataset))]
-    encoded = tokenizer(
-        [sample.words for sample in samples],
-        is_split_into_words=True,
-        truncation=True,
-        max_length=max_length,
-        padding="max_length",
-        return_tensors="pt",
-    )
-    return dict(encoded), torch.tensor([sample.label for sample in samples])
+    if unlabelled := [sample.id for sample in samples if sample.label is None]:
+        raise BenchError(f"dataset: {unlabelled[0]} has no label, so it cannot be learned; leave it out")
+    documents, queries = [sample.document for sample in samples], [sample.query for sample in samples]
+    pieces = split_into_pieces(tokenizer, documents, queries, max_length, pad_to=max_length)
+    return pieces.inputs, torch.tensor([sample.label for sample in samples])
 
 
 def _write(output: Path, model: nn.Module, tokenizer, record: dict[str, Any]) -> None:

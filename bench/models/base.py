@@ -23,7 +23,8 @@ class Batch:
     Attributes:
         samples: as they were prepared for the model.
         inputs: what ``forward`` is called with, on the model's device.
-        words: the word that each token is a piece of, (batch, tokens), −1 for none; None for images.
+        words: the word of the document that each token is a piece of, (batch, tokens), numbered from 0; −1 for
+            none, as for tokens of a query, special ones and padding. None for images.
     """
 
     samples: Sequence[Any]
@@ -54,7 +55,48 @@ class Batch:
     @cached_property
     def rationales(self) -> Tensor:
         """(batch, words of the longest document), boolean, True on annotated words. Texts only."""
-        rows = [torch.from_numpy(np.asarray(sample.rationale, dtype=bool)) for sample in self.samples]
+        return self._of_documents([np.asarray(sample.rationale, dtype=bool) for sample in self.samples])
+
+    @cached_property
+    def alternatives(self) -> Tensor | None:
+        """(alternatives, batch, words of the longest document), boolean: rationales of which each suffices.
+
+        A sample with fewer than another has its last one several times. None if no sample has any.
+        """
+        found = [sample.alternatives for sample in self.samples]
+        if all(rows is None for rows in found):
+            return None
+        own = [
+            np.asarray(sample.rationale if rows is None else rows, dtype=bool).reshape(-1, len(sample.words))
+            for sample, rows in zip(self.samples, found, strict=True)
+        ]
+        most = max(map(len, own))
+        return torch.stack(
+            [self._of_documents([rows[min(i, len(rows) - 1)] for rows in own]) for i in range(most)]
+        )
+
+    @property
+    def read(self) -> list[dict[str, int]]:
+        """What the model reads of each text: numbers of words, and of those that are annotated. Texts only.
+
+        ``words`` and ``visible`` of the document, ``annotated`` and ``annotated_visible``.
+        """
+        visible = (self.words.amax(dim=1) + 1).clamp(min=0)
+        seen = torch.arange(self.rationales.shape[1], device=self.words.device) < visible[:, None]
+        counts = {
+            "words": [len(sample.document) for sample in self.samples],
+            "visible": visible.tolist(),
+            "annotated": self.rationales.sum(dim=1).tolist(),
+            "annotated_visible": (self.rationales & seen).sum(dim=1).tolist(),
+        }
+        return [dict(zip(counts, row, strict=True)) for row in zip(*counts.values(), strict=True)]
+
+    def _of_documents(self, marks: Sequence[np.ndarray]) -> Tensor:
+        """Marks of all words of each sample, without those of its query, padded: (batch, words)."""
+        rows = [
+            torch.from_numpy(own[sample.query_words :])
+            for own, sample in zip(marks, self.samples, strict=True)
+        ]
         return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(self.words.device)
 
     def annotation(self) -> Tensor | None:

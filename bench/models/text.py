@@ -13,6 +13,7 @@ from bench.errors import BenchError, first_line
 from bench.hub import is_directory
 from bench.models.base import Batch, Maps, as_mapping, rounded
 from bench.models.checkpoint import check_finite, checksum, files_of_directory
+from bench.models.pieces import pad_on_side, split_into_pieces
 
 CONTENT = "config.json, model.safetensors and a tokenizer"
 SYNONYMS = {"NEGATIVE": "NEG", "POSITIVE": "POS"}  # what models call the classes of data sets
@@ -44,6 +45,7 @@ class TextModel:
         self.path = str(path)
         self.tokenizer, self.module = _loaded(self.path, DTYPES[dtype])
         config = self.module.config
+        pad_on_side(self.tokenizer, config)
         # An ill-fitting vocabulary is no error in transformers: it silently makes a tokenizer of five words.
         if not len(self.tokenizer) <= config.vocab_size or len(self.tokenizer) < 100:
             raise BenchError(
@@ -59,8 +61,6 @@ class TextModel:
             "configuration": _digest(json.dumps(described, sort_keys=True, default=str)),
             "tokenizer": _digest(self.tokenizer.backend_tokenizer.to_str()),
         }
-        # Byte-level tokenizers glue words together that are given one by one.
-        self.takes_words = not _glues(self.tokenizer)
         self.max_length = _positions(self.module)
         self.device = torch.device("cpu")
 
@@ -104,8 +104,9 @@ class TextModel:
         return _as_it_is
 
     def batch(self, samples: Sequence, settings: Mapping[str, Any]) -> Batch:
-        """Split documents into word pieces, cut at ``max_length`` and pad to the longest."""
-        batch = self.encode([sample.words for sample in samples], settings["max_length"])
+        """Split documents, with their queries, into word pieces, cut at ``max_length`` and pad to the longest."""
+        documents, queries = ([getattr(sample, name) for sample in samples] for name in ("document", "query"))
+        batch = self.encode(documents, settings["max_length"], queries)
         return Batch(samples, batch.inputs, batch.words)
 
     def numbers(self, classes: Sequence[str] | None) -> Sequence[int]:
@@ -129,15 +130,24 @@ class TextModel:
             )
         return [own[_plain(name)] for name in classes]
 
-    def encode(self, documents: Sequence[Sequence[str]], max_length: int) -> Batch:
+    def encode(
+        self,
+        documents: Sequence[Sequence[str]],
+        max_length: int,
+        queries: Sequence[Sequence[str]] | None = None,
+    ) -> Batch:
         """Split documents, given as words, into pieces; cut at ``max_length`` pieces and pad to the longest.
+
+        Args:
+            queries: the words of each document's query, which stands before it as the first text of a pair
+                (:func:`bench.models.pieces.split_into_pieces`); none, or an empty one, for a document alone.
 
         Returns:
             The batch without its samples.
 
         Raises:
-            BenchError: if the model takes no documents of this length, or they need padding and the model has
-                no token for it.
+            BenchError: if the model takes no documents of this length, they need padding and the model has no token
+                for it, or a query leaves no room for its document.
         """
         length = self._length(max_length)
         if len(documents) > 1 and self.pad_id is None:
@@ -145,23 +155,9 @@ class TextModel:
                 f"model.path: {self.path} has no padding token, so texts cannot be batched; set pad_token in "
                 "its tokenizer and pad_token_id in its config.json, or explain one at a time (batch_size=1)"
             )
-        texts = [list(words) for words in documents] if self.takes_words else list(map(" ".join, documents))
-        encoded = self.tokenizer(
-            texts,
-            is_split_into_words=self.takes_words,
-            truncation=True,
-            max_length=length,
-            padding=len(documents) > 1,
-            return_tensors="pt",
-            return_offsets_mapping=not self.takes_words,
-        )
-        if self.takes_words:
-            words = [[-1 if w is None else w for w in encoded.word_ids(i)] for i in range(len(documents))]
-        else:
-            offsets = encoded.pop("offset_mapping").tolist()
-            words = [_words_at(text, spans) for text, spans in zip(texts, offsets, strict=True)]
-        inputs = {name: value.to(self.device) for name, value in encoded.items()}
-        return Batch((), inputs, torch.tensor(words, device=self.device))
+        pieces = split_into_pieces(self.tokenizer, documents, queries, length)
+        inputs = {name: value.to(self.device) for name, value in pieces.inputs.items()}
+        return Batch((), inputs, pieces.words.to(self.device))
 
     def maps(self, relevance: Tensor, batch: Batch, target: Tensor) -> Maps:
         """Token maps (batch, tokens); texts have no prefix tokens apart.
@@ -241,21 +237,6 @@ def _positions(module: nn.Module) -> int | None:
         if name.rsplit(".")[-1] == "position_embeddings" and getattr(part, "padding_idx", None) is not None:
             return positions - part.padding_idx - 1
     return positions
-
-
-def _glues(tokenizer: Any) -> bool:
-    """Whether words that are given one by one reach the model without a blank between them."""
-    encoded = tokenizer(["film", "plot"], is_split_into_words=True, add_special_tokens=False)
-    return "filmplot" in tokenizer.decode(encoded["input_ids"]).lower()
-
-
-def _words_at(text: str, spans: Sequence[Sequence[int]]) -> list[int]:
-    """The word that each piece is of, by the place in the text where it ends; −1 for none."""
-    number_at = []  # of the word at each character; that of a blank is −1
-    for number, word in enumerate(text.split(" ")):
-        number_at += [number] * len(word) + [-1]
-    # A piece may begin with the blank before its word.
-    return [number_at[end - 1] if end > start else -1 for start, end in spans]
 
 
 def _plain(name: str) -> str:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from bench.catalogue import catalogue_of
 from bench.cli import progress
+from bench.data import TextSample
 from bench.explain.explanation import PIXELS, SCALED, legends, percent, picture, scale_of_pixels, words_of
 from bench.figures.style import STAR
 from bench.heatmaps import colours, data_uri, legend, on, outline, overlay, unshaded_html
@@ -241,7 +242,8 @@ def _card(shown: Shown, name: str, scored: pd.Series) -> Card:
         rows.append((of_class, heading, [view for view in views if view is not None]))
     if shown.of_text:
         visible = _visible(seen)
-        words = Markup(unshaded_html(seen.sample.words[:visible], seen.sample.rationale[:visible]))
+        rationale = _rationale(seen.sample)[:visible]
+        words = Markup(unshaded_html(seen.sample.document[:visible], rationale))
     image = None if shown.of_text else _uri(_image(seen.batch.pixels[0]))
     return Card(str(name), _facts(shown, seen), image, words, rows)
 
@@ -249,6 +251,11 @@ def _card(shown: Shown, name: str, scored: pd.Series) -> Card:
 def _visible(seen: Seen) -> int:
     """How many words of a text the model read."""
     return int(seen.batch.words.max()) + 1
+
+
+def _rationale(sample: TextSample) -> np.ndarray:
+    """Which words of the document are annotated, without those of the query."""
+    return np.asarray(sample.rationale)[sample.query_words :]
 
 
 def _facts(shown: Shown, seen: Seen) -> list[str]:
@@ -262,8 +269,10 @@ def _facts(shown: Shown, seen: Seen) -> list[str]:
         facts.insert(0, f"Annotated: {classes[sample.label].name}")
     if shown.of_text:
         visible = _visible(seen)
-        marked = int(np.asarray(sample.rationale)[:visible].sum())
-        facts.append(f"the model read {visible} of {len(sample.words)} words, {marked} of them annotated")
+        marked = int(_rationale(sample)[:visible].sum())
+        if sample.query:
+            facts.append(f"Query: {' '.join(sample.query)}")
+        facts.append(f"the model read {visible} of {len(sample.document)} words, {marked} of them annotated")
     return facts
 
 

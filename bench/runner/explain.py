@@ -1,7 +1,7 @@
 """One batch through one method."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import is_dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from bench.runner.checks import Checks
 from bench.runner.foreign import ForeignMaps
 from bench.runner.resources import is_out_of_memory
 from bench.tasks import Oracle
-from methods import NoAttentionError, NoRuleError, Patches, RefusedError, Words
+from methods import DocumentFrequencies, NoAttentionError, NoRuleError, Patches, RefusedError, Words
 
 REFUSALS = (NoAttentionError, NoRuleError, RefusedError)
 
@@ -48,8 +48,26 @@ def with_players(method: Callable, model: Model, batch: Batch) -> Callable:
     if not asks or method.players is not None:
         return method
     if batch.words is not None:
-        return replace(method, players=Words(batch.words, model.mask_id, model.pad_id))
+        texts = [sample.document for sample in batch.samples] or None
+        return replace(method, players=Words(batch.words, model.mask_id, model.pad_id, texts))
     return replace(method, players=Patches(model.grid, model.prefix_tokens))
+
+
+def with_frequencies(method: Callable, dataset: Any) -> Callable:
+    """The method, told in how many texts of a data set each word occurs, if it asks and was not told.
+
+    It asks by a field ``frequencies`` that is None (:mod:`methods.text_floors`). Texts that cannot be read, of which
+    the run itself speaks, are left out; so are queries, whose words are never explained.
+    """
+    if not is_dataclass(method) or getattr(method, "frequencies", method) is not None:
+        return method
+
+    def texts() -> Iterator[list[str]]:
+        for index in range(len(dataset)):
+            with suppress(BenchError):
+                yield dataset[index].document
+
+    return replace(method, frequencies=DocumentFrequencies.of(texts()))
 
 
 def explain(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import compress
 from typing import Any
 
 import pandas as pd
@@ -17,8 +18,9 @@ from bench.models import Batch, Maps, Model
 from bench.models.base import predicted
 from bench.runner.batches import BatchSize, evaluated, loaded, readers_may_die, seed_everything
 from bench.runner.checks import Checks
-from bench.runner.explain import explain, with_prefix_tokens
+from bench.runner.explain import explain, with_frequencies, with_prefix_tokens
 from bench.runner.foreign import ForeignMaps, real_tokens
+from bench.runner.reading import reading, refuse_long
 from bench.runner.records import merged
 from bench.runner.resources import Meter, device_of, keep_freed_memory, versions
 from bench.runner.sweep import ended_by_signals
@@ -50,10 +52,17 @@ class Filled:
     variant: Variant | None = None
     unkept: bool = False
     _rows: list[pd.DataFrame] = field(default_factory=list)
+    _read: list[Mapping[str, int]] = field(default_factory=list)
 
-    def add(self, rows: pd.DataFrame) -> None:
-        """Take those rows of a batch that it lacks."""
-        self._rows.append(rows[[position in self.left for position in rows[POSITION]]])
+    def add(self, rows: pd.DataFrame, read: Sequence[Mapping[str, int]] = ()) -> None:
+        """Take those rows of a batch that it lacks.
+
+        Args:
+            read: of each of the batch's texts, :attr:`bench.models.Batch.read`.
+        """
+        lacking = [position in self.left for position in rows[POSITION]]
+        self._rows.append(rows[lacking])
+        self._read += list(compress(read, lacking))
 
     @property
     def explanations(self) -> list[Variant | None]:
@@ -67,6 +76,12 @@ class Filled:
         rows = pd.concat(self._rows, ignore_index=True) if self._rows else pd.DataFrame({POSITION: []})
         self._rows.clear()
         return rows
+
+    def take_read(self) -> dict[str, int]:
+        """How much of texts was read since the last time (:func:`bench.runner.reading.reading`)."""
+        read = reading(self._read)
+        self._read.clear()
+        return read
 
 
 @dataclass
@@ -177,6 +192,10 @@ def fill(
             one.measurement.check(model, sample)
     model.check(settings)
     method = with_prefix_tokens(method, model, config["method"])
+    if model.modality == "text":
+        method = with_frequencies(method, dataset)
+        if config["on_long_text"] == "refuse":
+            refuse_long(model, dataset, sorted(set().union(*(one.left for one in filled))), settings)
     if isinstance(method, ForeignMaps):
         method.check(config, model)
     checks = Checks.of(method)
@@ -209,11 +228,12 @@ def fill(
                 model, batch, numbers, predictions, maps.pop(None, None), maps, config["explained"]
             )
             columns = [(one, seeded(_columns, one, explanations)) for one in lacking]
+            read = [] if batch.words is None else batch.read
         for one, of_batch in columns:  # only now: the batch may be tried again, if memory runs out
             if of_batch is None:
                 one.unkept = True
             else:
-                one.add(pd.DataFrame({POSITION: positions, "id": batch.ids, **of_batch}))
+                one.add(pd.DataFrame({POSITION: positions, "id": batch.ids, **of_batch}), read)
         return len(items)
 
     left = sorted(set().union(*(one.left for one in filled)))
@@ -287,8 +307,8 @@ class Saving:
             rows = one.take()
             skipped = {position: why for position, why in self._skipped.items() if position in one.left}
             if len(rows) or (skipped and not one.unkept):
-                checks = origin["checks"] if one.explanations else {}
-                one.work.keep(one.shard, Part(rows, skipped, origin | {"checks": checks}))
+                own = {"checks": origin["checks"] if one.explanations else {}, "texts": one.take_read()}
+                one.work.keep(one.shard, Part(rows, skipped, origin | own))
         self.saved += self._waiting
         self._waiting = 0
         self._skipped.clear()

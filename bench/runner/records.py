@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bench.runner.reading import summed
 from bench.store.blocks import Part
 from methods.verify import NOT_APPLICABLE
 
@@ -35,6 +36,8 @@ def origin_of(parts: Sequence[Part]) -> dict[str, Any]:
         "versions": last["versions"],
         "checks": merged([o.get("checks", {}) for o in origins]),
     }
+    if texts := summed([own for o in origins if (own := o.get("texts"))]):
+        origin["texts"] = texts
     others = []
     for o in origins:
         if o["versions"] not in (last["versions"], *others):

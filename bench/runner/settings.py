@@ -29,6 +29,7 @@ def check(config: dict[str, Any]) -> None:
     for key, choices in (
         ("explained", ("predicted", "target")),
         ("on_bad_sample", ("stop", "skip")),
+        ("on_long_text", ("cut", "refuse")),
         ("on_busy", ("skip", "wait")),
         ("keep", ("tokens", "pixels", "none")),
     ):

@@ -143,7 +143,7 @@ def _of_sample(sample: Any) -> str:
         )
     if words is not None:
         whole.update(json.dumps([list(words), getattr(sample, "query_words", 0)]).encode())
-    for name in ("image", "mask", "rationale", "boxes", "other_label", "other_mask"):
+    for name in ("image", "mask", "rationale", "boxes", "other_label", "other_mask", "alternatives"):
         value = getattr(sample, name, None)
         if value is None:
             continue

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from bench.catalogue import Catalogue, base_name, catalogue_of
+from bench.runner.reading import unread
 from bench.runner.records import warnings
 from bench.tables.conditions import samples_of, title_read
 from bench.tables.format import readable
@@ -78,7 +79,11 @@ def _accuracy(part: Part) -> str | None:
 
 def legend(measured: pd.DataFrame, facts: Catalogue) -> str:
     """How to read the numbers: intervals, marks, floor and ceiling."""
-    kinds = {facts.method(base_name(label)).kind for label in measured["method"].unique()}
+    names = {base_name(label) for label in measured["method"].unique()}
+    # Other floors are rows with names that say what they are.
+    kinds = {
+        facts.method(name).kind for name in names if facts.method(name).kind != "floor" or name == "random"
+    }
     used = set(measured["interval"])
     intervals = "; ".join(
         text.format(resamples=RESAMPLES, few=FEW) for kind, text in INTERVALS.items() if kind in used
@@ -108,6 +113,8 @@ def notes(part: Part) -> list[str]:
     for skipped in dict.fromkeys(tuple(result.record.get("skipped", ())) for result in results):
         if skipped:
             found.append(f"Skipped, because they could not be read, {len(skipped)}: {'; '.join(skipped)}.")
+    said = (unread(result.record["texts"]) for result in results if "texts" in result.record)
+    found += [sentence for sentence in dict.fromkeys(said) if sentence is not None]
     found += _incomplete(part)
     if titles := failing(part.selection):
         found.append(

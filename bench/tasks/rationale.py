@@ -10,7 +10,7 @@ from torch import Tensor
 from bench.errors import BenchError
 from bench.models import Maps, Model
 from bench.tasks.base import Explanations, Variant, expect_modality, is_rising
-from metrics import token_f1
+from metrics import best_alternative
 
 OPERATIONS = {"sum": "sum", "max": "amax", "mean": "mean"}  # torch's names of how pieces make a word
 
@@ -20,9 +20,10 @@ class RationaleOverlap:
     """Take the k most relevant words as the rationale, for several k, and compare it with the annotated one.
 
     DeYoung et al., ERASER, ACL 2020, section 4. Negative relevance counts as 0. Columns, for each document:
-    ``words``, ``visible`` and ``annotated`` (numbers of words); at each k ``precision``, ``recall`` and
-    ``token_f1`` against all annotated words, and ``visible_recall`` and ``visible_token_f1`` against those
-    that the model saw.
+    ``words``, ``visible`` and ``annotated`` (numbers of words, without those of a query); at each k
+    ``precision``, ``recall`` and ``token_f1`` against all annotated words, and ``visible_recall`` and
+    ``visible_token_f1`` against those that the model saw. Of alternative rationales the one that agrees best
+    counts (:func:`metrics.best_alternative`).
 
     Args:
         k: numbers of words.
@@ -56,10 +57,12 @@ class RationaleOverlap:
         batch = explanations.batch
         scores, visible = relevant_words(explanations.maps, batch.words, self.word_score)
         rationales = batch.rationales
-        whole = token_f1(scores, rationales, self.k, valid=visible)
-        within = token_f1(scores, rationales[:, : visible.shape[1]] & visible, self.k, valid=visible)
+        alternatives = rationales[None] if batch.alternatives is None else batch.alternatives
+        whole = best_alternative(scores, alternatives, self.k, valid=visible)
+        seen = alternatives[..., : visible.shape[1]] & visible
+        within = best_alternative(scores, seen, self.k, valid=visible)
         return {
-            "words": [len(sample.words) for sample in batch.samples],
+            "words": [len(sample.document) for sample in batch.samples],
             "visible": visible.sum(dim=1).tolist(),
             "annotated": rationales.sum(dim=1).tolist(),
             "precision": whole.precision.tolist(),

@@ -88,7 +88,10 @@ class Removal:
         if self.fill == "drop":
             place_of_tokens(model.module)
         if self.fill == "mask" and model.mask_id is None:
-            raise BenchError(f"fill=mask: the tokenizer of {model!r} has no mask token; use fill=delete")
+            raise BenchError(
+                f"fill=mask: the tokenizer of {model!r} has no mask token; use fill=delete, as all of "
+                "task=faithfulness_decoders does"
+            )
         if self.fill == "pad" and model.pad_id is None:
             raise BenchError(f"fill=pad: {model!r} has no padding token; use fill=delete")
 

@@ -14,7 +14,7 @@ from bench.data.eraser import Annotation, Eraser
 from bench.data.movies import Movies
 from bench.data.text_files import words_of
 from bench.errors import BenchError
-from bench.verify.offered import NotOfferedError, metric
+from bench.verify.offered import metric
 
 THRESHOLDS = (0.01, 0.05, 0.1, 0.2, 0.5)
 OF_ALL = 0.2  # the threshold whose numbers are the scorer's own comprehensiveness and sufficiency
@@ -166,8 +166,10 @@ def faithfulness(answers: list[Answer]) -> dict:
             f"{name}_aopc_points": points,
             f"{name}_aopc": metric(name)(clean, values).mean(),
         }
-        for other in ("entropy", "kl"):
-            found[f"{name}_{other}"] = NotOfferedError(f"metrics.{name}_{other}")
+        whole = np.stack([answer.whole for answer in answers])
+        edited = np.stack([getattr(answer, part)[own] for answer in answers])
+        for key, function in (("entropy", "entropy_drop"), ("kl", "kl_divergence")):
+            found[f"{name}_{key}"] = metric(function)(whole, edited).mean()
     return {f"faithfulness/{key}": value for key, value in found.items()}
 
 

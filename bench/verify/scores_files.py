@@ -82,7 +82,7 @@ def _eraser(path: Path, data: Path | None) -> list[Line]:
             note = f"needs eraser/{name} below data=ROOT"
             lines.append(Line(path.stem, name, "not offered", note=note))
             continue
-        numbers = {key: value for key, value in leaves(_numbered(stored)).items() if key != "classes"}
+        numbers = {key: value for key, value in leaves(numbered(stored)).items() if key != "classes"}
         try:
             lines += compare_section(path.stem, name, numbers, partial(eraser, data, name, stored), ERASER)
         except BenchError as e:
@@ -90,10 +90,10 @@ def _eraser(path: Path, data: Path | None) -> list[Line]:
     return lines
 
 
-def _numbered(nested: Any) -> Any:
+def numbered(nested: Any) -> Any:
     """Lists of mappings as mappings from their places."""
     if isinstance(nested, Mapping):
-        return {key: _numbered(value) for key, value in nested.items()}
+        return {key: numbered(value) for key, value in nested.items()}
     if isinstance(nested, list) and nested and isinstance(nested[0], Mapping):
-        return {str(place): _numbered(value) for place, value in enumerate(nested)}
+        return {str(place): numbered(value) for place, value in enumerate(nested)}
     return nested

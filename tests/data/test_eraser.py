@@ -111,6 +111,36 @@ def test_rationales_are_the_union_of_all_groups_and_leave_out_the_query(path):
         assert not sample.rationale[: sample.query_words].any()
 
 
+def test_groups_may_be_alternatives(path):
+    """Each group is a rationale of its own, one without words is none, and the union stays what it is."""
+    dataset = Eraser(path, "val", groups="alternatives")
+    found = [
+        [[sample.words[place] for place in np.flatnonzero(row)] for row in sample.alternatives]
+        for sample in dataset
+    ]
+    assert found == [
+        [["Rain", "It", "is", "water"]],
+        [["water"], ["It", "is", "white"], ["is", "white"]],
+        [[]],
+        [[]],
+        [["Snow", "Seven"]],
+    ]
+    parts = Eraser(path, "val")
+    assert all(sample.alternatives is None for sample in parts)
+    for one, other in zip(dataset, parts, strict=True):
+        np.testing.assert_array_equal(one.rationale, other.rationale)
+        np.testing.assert_array_equal(one.alternatives.any(axis=0), one.rationale)
+    with refused(r"dataset\.groups=any: expected parts or alternatives"):
+        Eraser(path, "val", groups="any")
+
+
+def test_query_and_document_are_told_apart(path):
+    sample = Eraser(path, "val")[1]
+    assert sample.query == ["Snow", "is", "black", "||", "Rain", "is", "red"]
+    assert sample.document[:2] == ["Snow", "falls"]
+    assert sample.query + sample.document == sample.words
+
+
 def test_classes_in_an_order_of_ones_own_and_without_the_query(folder):
     dataset = Eraser(folder, "val", classes=["UNKNOWN", "SUPPORTS", "REFUTES", "OTHER"], query=False)
     assert dataset.classes == ("UNKNOWN", "SUPPORTS", "REFUTES", "OTHER")
@@ -178,24 +208,37 @@ def line(number=0, **changes):
 
 
 DAMAGE = {
-    "class outside the classes": (line(1, classification="MAYBE"), "line 2: KeyError.*REFUTES or SUPPORTS"),
-    "class is a truth value": (line(1, classification=True), "line 2: TypeError.*no name"),
-    "id is a truth value": (line(1, annotation_id=True), "line 2: TypeError"),
-    "id is a fraction": (line(1, annotation_id=1.5), "line 2: TypeError"),
-    "the same id as number and text": (line(0, annotation_id="12"), "an annotation_id occurs twice"),
-    "query is a list": (line(1, query=["a"]), "line 2: TypeError.*no text"),
-    "docids are text": (line(1, docids="snow"), "line 2: TypeError.*no list"),
-    "document is null": (line(1, docids=[None]), "line 2: TypeError"),
-    "document leads out": (line(1, docids=["../val.jsonl"]), "line 2: ValueError.*no name of a file in docs"),
-    "document is the folder above": (line(1, docids=[".."]), "line 2: ValueError"),
-    "document in a folder": (line(1, docids=["a/b"]), "line 2: ValueError"),
+    "class outside the classes": (
+        line(1, classification="MAYBE"),
+        "line 2: classification: 'MAYBE'; expected REFUTES or SUPPORTS",
+    ),
+    "class is a truth value": (line(1, classification=True), "line 2: classification: True; expected REF"),
+    "id is a truth value": (line(1, annotation_id=True), "line 2: annotation_id: True; expected a name"),
+    "id is a fraction": (line(1, annotation_id=1.5), r"line 2: annotation_id: 1\.5; expected a name"),
+    "the same id as number and text": (line(0, annotation_id="12"), "line 2: annotation_id: '12' is that of line 1"),
+    "query is a list": (line(1, query=["a"]), r"line 2: query: \['a'\]; expected text, or null"),
+    "docids are text": (line(1, docids="snow"), "line 2: docids: 'snow'; expected a list of documents"),
+    "document is null": (line(1, docids=[None]), r"line 2: docids\[0\]: null; expected a name"),
+    "document leads out": (line(1, docids=["../val.jsonl"]), "line 2: docids: .*'../val.jsonl'; exp.*a file in docs"),
+    "document is the folder above": (line(1, docids=[".."]), "line 2: docids: document '..'"),
+    "document in a folder": (line(1, docids=["a/b"]), "line 2: docids: document 'a/b'"),
     "document is missing": (line(1, docids=["hail"]), r"docs/hail is missing.* line 2 needs it"),
     "span past its own document": (line(1, evidences=[[span("snow", 0, 10)]]), "10 does not fit docs/snow"),
     "span of other words": (
         line(1, evidences=[[span("snow", 0, 1, text="falls")]]),
-        r"line 2: span 0 to 1 of docs/snow covers 'Snow'; expected its text, 'falls'",
+        r"line 2: evidences\[0\]\[0\]: span 0 to 1 of docs/snow covers 'Snow'; expected its text, 'falls'",
     ),
-    "evidences are null": (line(1, evidences=None), "line 2: TypeError"),
+    "evidences are null": (line(1, evidences=None), "line 2: evidences: null; expected a list of groups"),
+    "a group is null": (line(1, evidences=[[], None]), r"line 2: evidences\[1\]: null; expected a list of spans"),
+    "no start": (
+        line(1, evidences=[[span("snow", 0, 1), {"docid": "snow", "end_token": 2}]]),
+        r"line 2: evidences\[0\]\[1\]\.start_token: missing; expected a whole number",
+    ),
+    "the end is text": (
+        line(1, evidences=[[span("snow", 0, "1")]]),
+        r"line 2: evidences\[0\]\[0\]\.end_token: '1'; expected a whole number of words\. Mend",
+    ),
+    "a line is a list": ([*LINES[:1], [1], *LINES[2:]], r"line 2: the line: \[1\]; expected a JSON object"),
 }  # fmt: skip
 
 

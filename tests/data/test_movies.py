@@ -178,21 +178,21 @@ SPLIT_DAMAGE = {
     "not text": (lambda f: (f / "test.jsonl").write_bytes(b"\xff\xfe"), "not UTF-8", "download the data"),
     "broken line": (append('{"annotation_id": '), "test.jsonl, line 4", "Mend the line"),
     "no object": (append("[1]"), "test.jsonl, line 4", "expected a JSON object"),
-    "unknown class": (changed(classification="NEUTRAL"), "line 2: KeyError('NEUTRAL')", "NEG or POS"),
+    "unknown class": (changed(classification="NEUTRAL"), "line 2: classification: 'NEUTRAL'", "NEG or POS"),
     "no evidences": (changed(evidences=None), "test.jsonl, line 2", "Mend the line"),
     "other document": (span(docid="negR_900.txt"), "test.jsonl, line 2", "Mend the line"),
     "escaping": (changed(annotation_id="../secret", evidences=[]), "'../secret'", "Mend the line"),
-    "text token": (span(end_token="7"), "line 2: ValueError('a start_token", "Mend the line"),
-    "repeated": (changed(annotation_id="posR_902.txt", evidences=[]), "occurs twice", "Download it again"),
+    "text token": (span(end_token="7"), "line 2: evidences[0][0].end_token: '7'", "Mend the line"),
+    "repeated": (changed(annotation_id="posR_902.txt", evidences=[]), "is that of line", "Mend the line"),
 }  # fmt: skip
 REVIEW_DAMAGE = {
     "past the end": (
         span(end_token=10),
-        "line 2: span 0 to 10",
+        "line 2: evidences[0][0]: span 0 to 10",
         "expected 0 <= start_token <= end_token <= 9",
     ),
-    "backwards": (span(start_token=3), "line 2: span 3 to 1", "Mend the span"),
-    "negative": (span(start_token=-1), "line 2: span -1 to 1", "Mend the span"),
+    "backwards": (span(start_token=3), "line 2: evidences[0][0]: span 3 to 1", "Mend the span"),
+    "negative": (span(start_token=-1), "line 2: evidences[0][0]: span -1 to 1", "Mend the span"),
     "no document": (
         lambda f: (f / "docs" / "posR_901.txt").unlink(),
         "docs/posR_901.txt",

@@ -124,3 +124,17 @@ def test_ferrets_bins_take_positive_scores_and_skip_what_adds_nothing():
 def test_bad_input_is_named(call, named):
     with pytest.raises(ValueError, match=named):
         call()
+
+
+def test_spans_may_be_counted_against_another_rationale_at_each_k():
+    """As the same counts where the rationale is one."""
+    counts = {"span_hits": [[1, 1], [0, 2]], "span_predicted": [[1, 3], [2, 2]]}
+    metric = SpanF1(name="x", title="x", ks=[5, 10])
+    one = metric.statistics(counts | {"span_annotated": np.array([2, 3])})
+    same = metric.statistics(counts | {"span_annotated": [[2, 2], [3, 3]]})
+    assert [one[k].value for k in (5, 10)] == [same[k].value for k in (5, 10)]
+    other = metric.statistics(counts | {"span_annotated": [[2, 1], [3, 2]]})
+    assert other[5].value == one[5].value
+    assert other[10].value == pytest.approx(2 * (2 / 3) * 1 / (2 / 3 + 1))
+    curve = metric.curve(counts | {"span_annotated": [[2, 1], [3, 2]]})
+    assert curve.values[1].tolist() == pytest.approx([0, 1])

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_fscore_support
 
-from metrics import precision_recall_f1, token_counts, token_f1, top_k
+from metrics import best_alternative, precision_recall_f1, token_counts, token_f1, top_k
 
 pytestmark = pytest.mark.numerical
 
@@ -135,3 +135,21 @@ def test_what_cannot_be_scored_is_refused():
     scores[1, 0] = float("nan")
     with pytest.raises(ValueError, match=r"NaN or infinity in sample\(s\) \[1\]"):
         token_f1(scores, rationales, [5])
+
+
+def test_the_alternative_that_agrees_best_counts():
+    """At each k for itself; words of the others are mistakes."""
+    scores = torch.tensor([[5.0, 4, 3, 2, 1], [5, 4, 3, 2, 1]])
+    first = torch.tensor([[1, 1, 0, 0, 0], [0, 0, 0, 0, 1]], dtype=torch.bool)
+    second = torch.tensor([[1, 0, 0, 1, 1], [0, 0, 0, 0, 0]], dtype=torch.bool)
+    found = best_alternative(scores, torch.stack([first, second]), [1, 2, 5])
+    assert found.f1[0].tolist() == pytest.approx([2 / 3, 1, 2 * 3 / (5 + 3)])
+    assert found.recall[0].tolist() == pytest.approx([1 / 2, 1, 1])
+    assert found.precision[0].tolist() == pytest.approx([1, 1, 3 / 5])
+    assert found.f1[1].tolist() == pytest.approx([0, 0, 2 / 6])
+    for one, other in zip(
+        best_alternative(scores, first[None], [1, 3]), token_f1(scores, first, [1, 3]), strict=True
+    ):
+        assert one.equal(other)
+    with pytest.raises(ValueError, match="1 or more"):
+        best_alternative(scores, first[:0][None][:0], [1])

@@ -105,7 +105,10 @@ DOCUMENT = {
     "not UTF-8": (document("café".encode("utf-16")), "docs/b is missing or not UTF-8"),
     "a folder": (folder_for_the_document, "docs/b is missing"),
     "all missing": (lambda movies: shutil.rmtree(movies / "docs"), "docs/a is missing"),
-    "shorter than its spans": (document(b"good"), r"line 2: span 0 to 2 does not fit docs/b"),
+    "shorter than its spans": (
+        document(b"good"),
+        r"line 2: evidences\[0\]\[0\]: span 0 to 2 does not fit docs/b",
+    ),
 }
 SPLIT = {
     "a folder": (folder_for_the_split, "test.jsonl: missing"),
@@ -208,5 +211,5 @@ def test_the_command_line_names_a_damaged_line(movies, tmp_path):
         *("protocol.token_f1.max_length=64", f"paths.results={tmp_path / 'results'}"),
     )
     assert done.returncode == 2
-    assert "test.jsonl, line 2: span 0 to 99" in done.stderr
+    assert "test.jsonl, line 2: evidences[0][0]: span 0 to 99" in done.stderr
     assert "Traceback" not in done.stderr + done.stdout

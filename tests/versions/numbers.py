@@ -479,6 +479,8 @@ def _made(name: str) -> Iterator[Any]:
         return of_data(recipes.DATA[cls.__name__])
     if cls.__name__ in recipes.OF_IMAGES:
         return recipes.of_image_method(cls)
+    if cls.__name__ in recipes.OF_TEXTS:
+        return recipes.of_text_method(cls)
     if cls.__name__ in MEASUREMENTS:
         return (
             pd.DataFrame(columns)[name]

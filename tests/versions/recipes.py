@@ -19,6 +19,7 @@ from torch import Tensor
 from bench import data, tasks
 from bench.models import Batch, Maps
 from bench.tasks import Explanations, randomisation, robustness
+from methods import DocumentFrequencies, Words
 from methods.players import Patches
 from tests.versions import numbers
 from tests.versions.numbers import BRIGHT, COLOURS, TARGET, TEXTS, filled, wave
@@ -139,6 +140,20 @@ def of_image_method(cls: type) -> Iterator[Tensor]:
     own = SQUARES if "players" in getattr(cls, "__dataclass_fields__", {}) else {}
     maps = cls(**own, **OF_IMAGES[cls.__name__])(pictured(), wave(2, 3, 16, 16, pace=0.3), TARGET)
     yield maps if maps.ndim == 2 else maps.double().mean(dim=-1)[:, ::4]
+
+
+OF_TEXTS: dict[str, dict[str, Any]] = {
+    "FirstWords": {},
+    "ContentWords": {},
+    "InverseFrequency": {"frequencies": DocumentFrequencies.of([["one", "Two"], ["one"], ["four"]])},
+}
+
+
+def of_text_method(cls: type) -> Iterator[Tensor]:
+    """Maps of two texts of words, which look at no model."""
+    batch = sentences().batch
+    players = Words(batch.words, texts=[sample.words for sample in batch.samples])
+    yield cls(players, **OF_TEXTS[cls.__name__])(None, batch.inputs, TARGET)
 
 
 def of_random_variant(cls: type) -> Iterator[Tensor]:
