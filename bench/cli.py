@@ -115,6 +115,19 @@ def choices(kind: str, known: Iterable[str], arguments: Sequence[str]) -> tuple[
     return names, others
 
 
+def several(arguments: Sequence[str], *keys: str) -> tuple[list[list[str]], list[str]]:
+    """The values of overrides that may name several, as ``model=A,B``, for each of some keys; the other arguments."""
+    values: dict[str, list[str]] = {key: [] for key in keys}
+    others = []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if equals and key in values:
+            values[key] += [one.strip() for one in value.split(",")]
+        else:
+            others.append(argument)
+    return list(values.values()), others
+
+
 def option(name: str, arguments: Sequence[str]) -> tuple[str | None, list[str]]:
     """The value of ``--name VALUE`` or ``--name=VALUE``, None if it is not given, and the other arguments."""
     value, others, taken = None, [], False

@@ -54,6 +54,7 @@ COMMANDS = {
     "report": Command("bench.report.__main__", "one page to look at"),
     "compare": Command("bench.compare", "two methods: difference, interval and p-value over the same samples"),
     "explain": Command("bench.explain.cli", "one picture or text of your own"),
+    "plan": Command("bench.plan.__main__", "what a sweep needs before it runs: passes, maps, hours, disk"),
     "status": Command("bench.status.__main__", "what is done, running and missing"),
     "list": Command("bench.listing", "methods, metrics, models, datasets, tasks, protocols, suites, experiments"),
     "check": Command("bench.check.__main__", "a method, metric, task, data set or model of your own, on tiny data"),
