@@ -40,7 +40,7 @@ def _check_made(section: Mapping[str, Any]) -> None:
     """Raises BenchError for a model that has to be made first and is not, saying how."""
     path = section.get("path") or section.get("checkpoint")
     if section.get("made_by") and path is not None and not Path(path).exists():
-        raise BenchError(f"model: there is no {path} yet; make it with\n{section['made_by'].strip()}")
+        raise BenchError(f"model: there is no {path} yet; make it with: {section['made_by'].strip()}")
 
 
 def model_files(section: Mapping[str, Any]) -> list[Path]:

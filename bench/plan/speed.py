@@ -69,7 +69,7 @@ def machine_of(config: Mapping[str, Any], rate: float | None) -> Machine:
     except BenchError as e:
         if stated is None:
             raise BenchError(
-                f"{e}\nTo plan without the model, say how large it is: "
+                f"{e}. To plan without the model, say how large it is: "
                 "'+model.expected_shape={tokens: 197, blocks: 12, width: 768}'"
             ) from e
         note = f"{section['title']} is not at hand: timed on an encoder of the same size with random weights"
