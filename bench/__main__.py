@@ -100,9 +100,9 @@ def run_sweep() -> None:
             "hydra/launcher=slurm: there is no sbatch here; start it where jobs can be submitted"
         )
     sweep.begin()
-    sweeper.register()
     try:
-        main()
+        with sweeper.looking_ahead():
+            main()
     finally:
         failed, refused = sweep.failures(), sweep.refusals()
         sweep.end_jobs()

@@ -1,12 +1,11 @@
 """The jobs of a sweep: all combinations of its choices, but for those that are stored already or cannot be computed."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.types import Override
-from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf
 
 from bench.cli import USER_MISTAKE, progress, say
@@ -16,74 +15,95 @@ from bench.runner import sweep
 SHOWN = 12  # refusals at the beginning; all of them are shown at the end
 
 
-class Sweeper(BasicSweeper):
-    """Hydra's sweeper, which looks at the cells before the launcher gets those that are to be computed."""
+@contextmanager
+def looking_ahead() -> Iterator[None]:
+    """Let hydra's sweeper hand the launcher those jobs alone that are to be computed.
 
-    def split_arguments(self, overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:
-        """The jobs, each a list of overrides, in batches of at most so many; none if nothing is left to do."""
-        ((*jobs,),) = BasicSweeper.split_arguments(overrides, None)
-        jobs = self._left(jobs)
-        return list(self.split_overrides_to_chunks(jobs, max_batch_size)) if jobs else []
+    Its two methods are replaced meanwhile. A sweeper of our own would have to be installed as a package of the
+    namespace that hydra takes plugins from.
+    """
+    own = BasicSweeper.split_arguments
 
-    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """Nothing: a job that cannot be composed was found while looking at it."""
+    def split_arguments(self: BasicSweeper, overrides: Any, size: int | None) -> list[list[list[str]]]:
+        ((*jobs,),) = own(overrides, None)
+        left = _left(self, jobs)
+        return list(self.split_overrides_to_chunks(left, size)) if left else []
 
-    def _left(self, jobs: list[list[str]]) -> list[list[str]]:
-        what = self.config.on_refusal
-        if what == "later":
-            for job in jobs:
-                self._composed(job)
-            sweep.begin_jobs([" ".join(job) for job in jobs], [1.0] * len(jobs))
-            return jobs
-        left, costs, refused = self._looked_at(jobs)
-        if refused:
-            announce(refused, len(jobs))
-            sweep.refuse(refused)
-            if what == "stop":
-                say("error: nothing was run, as on_refusal=stop")
-                sys.exit(USER_MISTAKE)
-        sweep.begin_jobs([" ".join(job) for job in left], costs)
-        return left
+    def validate_batch_is_legal(self: BasicSweeper, batch: Any) -> None:
+        """Nothing: what cannot be composed was found while looking at it."""
 
-    def _looked_at(self, jobs: list[list[str]]) -> tuple[list[list[str]], list[float], list[str]]:
-        """The jobs that are left, what each costs, and why others are refused."""
-        from bench.runner.preflight import Preflight
-
-        preflight, left, costs, refused = Preflight(), [], [], []
-        with progress("looking at what fits", len(jobs), "cell") as advance:
-            for job in jobs:
-                try:
-                    verdict = preflight.look(self._resolved(job))
-                except BenchError as e:
-                    refused.append(f"{' '.join(job)}: {e}")
-                else:
-                    if verdict.refused is not None:
-                        refused.append(f"{' '.join(job)}: {verdict.refused}")
-                    elif verdict.left:
-                        left.append(job)
-                        costs.append(verdict.cost)
-                advance()
-        return left, costs, refused
-
-    def _composed(self, job: list[str]) -> DictConfig:
-        return self.hydra_context.config_loader.load_sweep_config(self.config, list(job))
-
-    def _resolved(self, job: list[str]) -> dict[str, Any]:
-        """The configuration of a job as the job itself resolves it."""
-        from bench.config import resolved
-
-        cfg = self._composed(job)
-        own = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
-        return resolved(own, list(cfg.hydra.overrides.task))
+    replaced = {"split_arguments": split_arguments, "validate_batch_is_legal": validate_batch_is_legal}
+    before = {name: vars(BasicSweeper).get(name) for name in replaced}
+    for name, function in replaced.items():
+        setattr(BasicSweeper, name, function)
+    try:
+        yield
+    finally:
+        for name, function in before.items():
+            if function is None:  # inherited
+                delattr(BasicSweeper, name)
+            else:
+                setattr(BasicSweeper, name, function)
 
 
-# Hydra takes plugins of its own namespace alone.
-Sweeper.__module__, Sweeper.__qualname__ = "hydra_plugins.bench", "Sweeper"
+def _left(sweeper: BasicSweeper, jobs: list[list[str]]) -> list[list[str]]:
+    """The jobs that are left to do, each a list of overrides; says which are refused, and maybe ends the process."""
+    if sweeper.config.on_refusal == "later":
+        for job in jobs:
+            _composed(sweeper, job)
+        sweep.begin_jobs(names_of(jobs), [1.0] * len(jobs))
+        return jobs
+    left, costs, refused = _looked_at(sweeper, jobs)
+    if refused:
+        announce(refused, len(jobs))
+        sweep.refuse(refused)
+        if sweeper.config.on_refusal == "stop":
+            say("error: nothing was run, as on_refusal=stop")
+            sys.exit(USER_MISTAKE)
+    sweep.begin_jobs([name for job, name in zip(jobs, names_of(jobs), strict=True) if job in left], costs)
+    return left
 
 
-def register() -> None:
-    """Let hydra find the sweeper."""
-    Plugins.instance().register(Sweeper)
+def _looked_at(
+    sweeper: BasicSweeper, jobs: list[list[str]]
+) -> tuple[list[list[str]], list[float], list[str]]:
+    """The jobs that are left, what each costs, and why others are refused."""
+    from bench.runner.preflight import Preflight
+
+    preflight, left, costs, refused = Preflight(), [], [], []
+    with progress("looking at what fits", len(jobs), "cell") as advance:
+        for job, name in zip(jobs, names_of(jobs), strict=True):
+            try:
+                verdict = preflight.look(_resolved(sweeper, job))
+            except BenchError as e:
+                refused.append(f"{name}: {e}")
+            else:
+                if verdict.refused is not None:
+                    refused.append(f"{name}: {verdict.refused}")
+                elif verdict.left:
+                    left.append(job)
+                    costs.append(verdict.cost)
+            advance()
+    return left, costs, refused
+
+
+def names_of(jobs: Sequence[Sequence[str]]) -> list[str]:
+    """The jobs for a reader: those of their overrides in which they differ."""
+    common = set.intersection(*map(set, jobs)) if len(jobs) > 1 else set()
+    return [" ".join(override for override in job if override not in common) or " ".join(job) for job in jobs]
+
+
+def _composed(sweeper: BasicSweeper, job: list[str]) -> DictConfig:
+    return sweeper.hydra_context.config_loader.load_sweep_config(sweeper.config, list(job))
+
+
+def _resolved(sweeper: BasicSweeper, job: list[str]) -> dict[str, Any]:
+    """The configuration of a job as the job itself resolves it."""
+    from bench.config import resolved
+
+    cfg = _composed(sweeper, job)
+    own = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
+    return resolved(own, list(cfg.hydra.overrides.task))
 
 
 def announce(refused: Sequence[str], jobs: int) -> None:
