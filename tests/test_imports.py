@@ -24,7 +24,7 @@ LAYERS = (
     {"tasks", "store"},
     {"runner"},
     {"tables"},
-    {"figures", "status", "heatmaps", "quick", "compare", "check"},
+    {"figures", "status", "heatmaps", "quick", "compare", "check", "plan"},
     {"explain"},
     {"report", "finetune", "verify"},
     {"__main__"},

@@ -56,9 +56,11 @@ class Preflight:
                 return Verdict(left=False)
             model = self._models.setdefault(key, plan.source.model())
             batch = self._tries(plan, model)
+            shape = shape_of(model, batch)
+            _check_budget(plan, shape)
         except BenchError as e:
             return Verdict(refused=str(e), left=False)
-        cost = cost_of(plan, shape_of(model, batch))
+        cost = cost_of(plan, shape)
         return Verdict(cost=cost.plain(backward=2) / config["shards"])
 
     def _tries(self, plan: Plan, model: Model) -> Any:
@@ -85,6 +87,16 @@ class Preflight:
         if (refusal := self._tried[key]) is not None:
             raise BenchError(refusal)
         return batch
+
+
+def _check_budget(plan: Plan, shape: Shape) -> None:
+    """Raises BenchError if a map takes more passes of the model than ``most_passes`` allows."""
+    most, cost = plan.config["most_passes"], of_map(plan.method, shape)
+    if most is not None and cost.forward + cost.backward > most:
+        raise BenchError(
+            f"method={plan.config['method']['name']}: a map takes about {cost.forward + cost.backward:.0f} passes, and "
+            f"task={plan.task.name} allows {most} (most_passes=null for any number)"
+        )
 
 
 def _refusal(*arguments: Any) -> str | None:

@@ -5,16 +5,23 @@ from typing import Any
 from bench.errors import BenchError
 from bench.runner import tracking
 
-HINTS = {"batch_size": ", or auto", "limit": ", or null", "subset": ", or null", "seed": " and below 2^32"}
+HINTS = {
+    "batch_size": ", or auto",
+    "limit": ", or null",
+    "subset": ", or null",
+    "most_passes": ", or null",
+    "seed": " and below 2^32",
+}
 
 
 def check(config: dict[str, Any]) -> None:
     """Raises BenchError for a setting out of range, naming it."""
-    words = {"batch_size": "auto", "limit": None, "subset": None}
+    words = {"batch_size": "auto", "limit": None, "subset": None, "most_passes": None}
     for key, least in (
         ("batch_size", 1),
         ("limit", 1),
         ("subset", 1),
+        ("most_passes", 1),
         ("seed", 0),
         ("num_workers", 0),
         ("shards", 1),

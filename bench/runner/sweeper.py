@@ -71,7 +71,7 @@ def _looked_at(
     from bench.runner.preflight import Preflight
 
     preflight, left, costs, refused = Preflight(), [], [], []
-    with progress("looking at what fits", len(jobs), "cell") as advance:
+    with progress("looking at what fits", len(jobs), "cell", bar=False) as advance:
         for job, name in zip(jobs, names_of(jobs), strict=True):
             try:
                 verdict = preflight.look(_resolved(sweeper, job))

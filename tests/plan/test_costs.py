@@ -6,7 +6,7 @@ import pytest
 
 from bench.config import build
 from bench.runner.cell import Plan, run
-from bench.runner.costs import Cost, Shape, of_map, of_measurement
+from bench.runner.costs import Cost, Shape, of_map
 from bench.runner.preflight import cost_of
 from tests.support.tiny_texts import text_configuration, write
 
@@ -37,11 +37,8 @@ def test_a_cell_of_images_makes_the_passes_that_are_foretold(configure, monkeypa
     config = configure(task, "method=raw_attention", "limit=2", "batch_size=2")
     plan = Plan.of(config)
     cost = cost_of(plan, GRID)
-    # Dropped patches do not go through the model's own forward; the predicted class may take a pass of its own.
-    dropped = sum(
-        2 * of_measurement(m, GRID).measuring for m, _ in plan.measured if getattr(m, "fill", None) == "drop"
-    )
-    made = counted(config, monkeypatch) + dropped
+    made = counted(config, monkeypatch)
+    # The predicted class takes a pass of its own where no measurement makes it.
     own = 0 if any(m.name == "predictions" for m, _ in plan.measured) else 2
     assert made - own == cost.forward + cost.measuring
 

@@ -48,6 +48,11 @@ def test_what_is_stored_makes_no_job(configure, look, capsys):
         ("perturbation", ["method=rollout", "method.start_layer=7"], "start_layer=7"),
         ("localisation", ["method=rollout", "dataset=imagenet"], "mask"),
         ("perturbation", ["method=rollout", "batch_size=0"], "batch_size=0"),
+        (
+            "sanity",
+            ["method=integrated_gradients"],
+            "a map takes about 100 passes, and task=sanity allows 20",
+        ),
         ("perturbation", ["method=rollout", "paths.data=/nowhere"], "/nowhere"),
     ],
 )
