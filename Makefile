@@ -10,6 +10,9 @@ LAUNCHER ?= basic
 LAUNCHER_ARGS ?=
 SHARDS ?= 1
 EXPERIMENTS ?= table1 table2 figure4 ablation_perturbation ablation_segmentation
+# In which all methods compete.
+TASKS ?= perturbation,faithfulness
+TEXT_TASKS ?= faithfulness_texts,plausibility
 PYTHON ?= python3
 # The versions to install; CONSTRAINTS= takes the newest that pyproject.toml admits.
 CONSTRAINTS ?= bench/constraints.txt
@@ -89,6 +92,29 @@ fill_study: setup ## metric x fill x unit on 50 images: how far the order of met
 
 agreement: setup ## how far the methods agree whose maps of the test images are kept (after make table1; ARGS='task=...')
 	$(BIN)/python -m bench.agreement $(CHOICE)
+
+compete: setup ## all methods for images in TASKS, dear ones on fewer samples, and their tables (TASKS=perturbation,sanity)
+	$(call competing,,$(TASKS))
+
+compete-texts: setup ## all methods for texts in TEXT_TASKS, dear ones on fewer samples, and their tables
+	$(call competing,_texts,$(TEXT_TASKS))
+
+plan: setup ## what a sweep of SUITE needs, before it runs: passes, maps, hours, memory, disk, jobs (ARGS='rate=1000')
+	$(BIN)/python -m bench.plan $(CHOICE)
+
+comma := ,
+# Cells of all methods in some tasks; for each task a table of the cheap ones, and one with the dear ones on their samples.
+define competing
+$(foreach cost,cheap dear dearest,$(RUN) experiment=compete_$(cost)$(1) task=$(2) $(CHOICE)$(newline))
+$(foreach task,$(subst $(comma), ,$(2)),$(BIN)/python -m bench.tables table=$(task) $(CHOICE)$(newline))
+$(foreach task,$(subst $(comma), ,$(2)),$(foreach cost,dear dearest,\
+	$(BIN)/python -m bench.tables table=$(task) experiment=compete_$(cost)$(1) $(CHOICE)$(newline)))
+endef
+
+define newline
+
+
+endef
 
 # Cells, figure and table of a task whose experiment has its name.
 define scored
@@ -171,4 +197,4 @@ clean: ## remove .venv, generated data and per-sample rows; tables stay
 .PHONY: help setup constraints quick docs tables table1 table2 figure4 ablation faithfulness localisation plausibility \
 	robustness sanity fill_study agreement report run sweep $(SWEEPS) finetune-movies models verify speed gpu \
 	precision profile train-embedded test test-slow test-cpus browser-test slurm-test board-check lint clean \
-	finetune eraser
+	finetune eraser compete compete-texts plan

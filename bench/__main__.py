@@ -16,6 +16,7 @@ other or with hydra/launcher=local or slurm side by side. --config-dir FOLDER ad
 # What computes is imported where it is used: --help is for those who want to know what there is.
 import shutil
 import sys
+import time
 from importlib.util import find_spec
 
 import hydra
@@ -49,18 +50,24 @@ def main(cfg: DictConfig) -> dict[str, float] | None:
     if multiprocessing.get_start_method() == "loky":
         # joblib's own way to start processes, in which those that load data cannot be started.
         multiprocessing.set_start_method(None, force=True)
+    started = time.monotonic()
     try:
-        return run(resolved(cfg, HydraConfig.get().overrides.task))
+        summary = run(resolved(cfg, HydraConfig.get().overrides.task))
     except BenchError as e:
         say(f"error: {e}")
         if not sweep.current():
             sys.exit(USER_MISTAKE)
         _report(str(e))
-        return None
+        summary = None
     except Exception as e:
         if sweep.current():
             _report(f"{type(e).__name__}: {e}")
         raise
+    if sweep.current():
+        how_far = sweep.done(HydraConfig.get().job.num, time.monotonic() - started)
+        if how_far is not None:
+            say(how_far)
+    return summary
 
 
 def _report(failure: str) -> None:
@@ -76,8 +83,11 @@ def _is_installed(plugin: str) -> bool:
 
 
 def run_sweep() -> None:
-    """Run the cells of a sweep. At the end say which of them failed and why; then the exit code is not 0."""
-    from bench.runner import sweep
+    """Run the cells of a sweep.
+
+    At the end say which of them were refused before it started, which failed, and why; then the exit code is not 0.
+    """
+    from bench.runner import sweep, sweeper
 
     for launcher, plugin in PLUGINS.items():
         if f"hydra/launcher={launcher}" in sys.argv and not _is_installed(plugin):
@@ -91,12 +101,17 @@ def run_sweep() -> None:
         )
     sweep.begin()
     try:
-        main()
+        with sweeper.looking_ahead():
+            main()
     finally:
-        failed = sweep.failures()
+        failed, refused = sweep.failures(), sweep.refusals()
+        sweep.end_jobs()
+        if refused:
+            said = f"\n{len(refused)} of the sweep's cells were refused before it started:"
+            print(said, *refused, sep="\n", file=sys.stderr)
         if failed:
             print(f"\n{len(failed)} of the sweep's jobs failed:", *failed, sep="\n", file=sys.stderr)
-    if failed:
+    if failed or refused:
         sys.exit(USER_MISTAKE)
 
 

@@ -45,7 +45,9 @@ def show(markdown: str) -> None:
 
 
 @contextmanager
-def progress(what: str, total: int, unit: str, every: float = EVERY) -> Iterator[Callable[[float], None]]:
+def progress(
+    what: str, total: int, unit: str, every: float = EVERY, bar: bool = True
+) -> Iterator[Callable[[float], None]]:
     """How far something is, with the pace and the time left; gives what to call when units are done.
 
     At a terminal it is a bar. Elsewhere, as under nohup or on a cluster, it is a line now and then.
@@ -55,8 +57,9 @@ def progress(what: str, total: int, unit: str, every: float = EVERY) -> Iterator
         total: how many units there are.
         unit: what one is called.
         every: seconds between lines.
+        bar: False where something within has a bar of its own: there can be one at a time.
     """
-    if not sys.stderr.isatty():
+    if not (bar and sys.stderr.isatty()):
         yield _lines(what, total, unit, every)
         return
     from rich.console import Console
@@ -71,13 +74,13 @@ def progress(what: str, total: int, unit: str, every: float = EVERY) -> Iterator
         TextColumn("{task.fields[pace]}", table_column=whole),
         TimeRemainingColumn(table_column=whole),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True, expand=True) as bar:
-        task = bar.add_task(what, total=total, pace="")
+    with Progress(*columns, console=Console(stderr=True), transient=True, expand=True) as shown:
+        task = shown.add_task(what, total=total, pace="")
 
         def advance(done: float = 1) -> None:
-            bar.advance(task, done)
-            if (speed := bar.tasks[0].speed) is not None:
-                bar.update(task, pace=f"{speed:.3g} {unit}s/s")
+            shown.advance(task, done)
+            if (speed := shown.tasks[0].speed) is not None:
+                shown.update(task, pace=f"{speed:.3g} {unit}s/s")
 
         yield advance
 
@@ -113,6 +116,19 @@ def choices(kind: str, known: Iterable[str], arguments: Sequence[str]) -> tuple[
     if any(a.startswith("protocol=") and "," in a for a in others):
         raise BenchError(f"a {kind} is of one protocol; make one for each, e.g. with protocol=clean")
     return names, others
+
+
+def several(arguments: Sequence[str], *keys: str) -> tuple[list[list[str]], list[str]]:
+    """The values of overrides that may name several, as ``model=A,B``, for each of some keys; the other arguments."""
+    values: dict[str, list[str]] = {key: [] for key in keys}
+    others = []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if equals and key in values:
+            values[key] += [one.strip() for one in value.split(",")]
+        else:
+            others.append(argument)
+    return list(values.values()), others
 
 
 def option(name: str, arguments: Sequence[str]) -> tuple[str | None, list[str]]:

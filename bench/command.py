@@ -57,6 +57,7 @@ COMMANDS = {
     "submit": Command("bench.board.submit", "finished cells as entries of the board"),
     "agreement": Command("bench.agreement", "how far the methods' kept maps agree"),
     "explain": Command("bench.explain.cli", "one picture or text of your own"),
+    "plan": Command("bench.plan.__main__", "what a sweep needs before it runs: passes, maps, hours, disk"),
     "status": Command("bench.status.__main__", "what is done, running and missing"),
     "list": Command("bench.listing", "methods, metrics, models, datasets, tasks, protocols, suites, experiments"),
     "check": Command("bench.check.__main__", "a method, metric, task, data set or model of your own, on tiny data"),

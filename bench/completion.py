@@ -41,6 +41,7 @@ WITH_OVERRIDES = (  # commands
     "tables",
     "figures",
     "report",
+    "plan",
     "status",
     "compare",
     "agreement",
@@ -55,6 +56,8 @@ GROUP_OF = {
     "figure": "task",
 }
 EXPLAINED = ("predicted", "target")
+# What commands take beside the settings of a run.
+OF_COMMANDS = {"plan": ("rate=", "samples=", "backward=", "--measure", "--methods")}
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -99,7 +102,11 @@ def completed(line: str) -> list[str]:
     except BenchError:
         catalogue = Catalogue()
     key, equals, value = begun.partition("=")
-    return _values(key, value, catalogue) if equals else _beginning(_keys(), begun)
+    return (
+        _values(key, value, catalogue)
+        if equals
+        else _beginning([*OF_COMMANDS.get(command, ()), *_keys()], begun)
+    )
 
 
 def _beginning(known: Iterable[str], begun: str) -> list[str]:

@@ -23,7 +23,10 @@ from bench.titles import retitled
 CONFIG_DIR = ("--config-dir", "-cd")  # options of hydra that name a folder of the user's own choices
 FOREIGN_MAPS = "bench.runner.foreign.ForeignMaps"
 # Keys that describe a choice to the runner and to readers; all others are arguments of its _target_.
-DESCRIPTION = {"_target_", "name", "title", "retitled", "limit", "kind", "order", "family"}
+DESCRIPTION = {
+    *("_target_", "name", "title", "retitled", "limit", "kind", "order", "family"),
+    *("nested_subsets", "expected_samples", "expected_shape", "made_by"),
+}
 
 
 def _one_of(value: str, chosen: Any, key: str, *known: str) -> bool:
@@ -42,6 +45,14 @@ def _flag(key: str, *, _root_: DictConfig) -> bool:
     return value
 
 
+def _nested_subset(key: str, *, _root_: DictConfig) -> int | None:
+    """How many samples the model, or else the suite, wants of a task or of methods that cost so much; None: all."""
+    for section in ("model", "suite"):
+        if (count := OmegaConf.select(_root_, f"{section}.nested_subsets.{key}")) is not None:
+            return count
+    return None
+
+
 for _name, _resolver in {
     # In configuration files ${project:data} is that folder of the checkout, wherever a program is started; of an
     # installed project, that of the working directory.
@@ -50,6 +61,7 @@ for _name, _resolver in {
     "basename": lambda path: Path(str(path)).name or str(path),
     "one_of": _one_of,
     "flag": _flag,
+    "nested_subset": _nested_subset,
     # What a function without arguments returns that only some choice needs: it is imported for that alone.
     "call": lambda function: pkgutil.resolve_name(function)(),
 }.items():

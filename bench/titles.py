@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 READ = ("_target_", "path", "architecture")  # settings without which a title is that of something else
-NAMES = ("name", "title", "limit")  # settings that change nothing of what is read
+# Settings that change nothing of what is read.
+NAMES = ("name", "title", "limit", "nested_subsets", "expected_samples", "expected_shape", "made_by")
 LONGEST = 60  # characters of a value
 
 

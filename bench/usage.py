@@ -68,4 +68,5 @@ def _said(value: str, comment: str | None) -> str:
     shown = re.sub(r"\$\{oc\.env:(\w+),([^}]+)\}", r"$\1, else \2", shown)
     shown = re.sub(r"\$\{paths\.(\w+)\}", r"paths.\1", shown)
     shown = re.sub(r"\$\{(task|dataset)\.\w+\}", r"by the \1", shown)
+    shown = re.sub(r"\$\{nested_subset:.+\}", "by the suite or the model", shown)
     return f"[{shown}] {comment or ''}".rstrip()

@@ -50,8 +50,9 @@ class KernelSHAP(RemovalBased):
 
     Args:
         sampling: ``shap``, ``all`` or ``captum``: which coalitions of players are evaluated, and how they weigh.
-        samples: how many, the empty and the full one not counted for ``shap``; None for 2 M + 2048 of M players with
-            ``shap``, and 25 with ``captum``. Not used by ``all``.
+        samples: how many, the empty and the full one not counted for ``shap``; None for 2 M + ``extra`` of M players
+            with ``shap``, and 25 with ``captum``. Not used by ``all``.
+        extra: see ``samples``; 2048 is shap's.
         seed: another seed draws other coalitions.
         coalitions: the coalitions of ``captum`` instead of drawn ones, (samples, players), 1 for who is there.
 
@@ -63,6 +64,7 @@ class KernelSHAP(RemovalBased):
 
     sampling: Literal["shap", "all", "captum"] = "shap"
     samples: int | None = None
+    extra: int = 2048
     seed: int = 0
     coalitions: Tensor | None = None
 
@@ -71,6 +73,7 @@ class KernelSHAP(RemovalBased):
         check_choice("sampling", self.sampling, ("shap", "all", "captum"))
         if self.samples is not None:
             check_counts(self, "samples", least=2)
+        check_counts(self, "extra", least=2)
         if self.coalitions is not None and self.sampling != "captum":
             raise ValueError(
                 f"sampling={self.sampling!r}: coalitions are given to 'captum' alone, which weighs all 1"
@@ -110,7 +113,7 @@ class KernelSHAP(RemovalBased):
         if self.sampling == "captum":
             return (self.samples or 25) - 1
         every = max(2**players - 2, 1)
-        return every if self.sampling == "all" else min(self.samples or 2 * players + 2048, every)
+        return every if self.sampling == "all" else min(self.samples or 2 * players + self.extra, every)
 
     def _drawn(self, games: Games, sample: int) -> tuple[Tensor, Tensor]:
         """The coalitions of a sample, (n, players), and their weights (n,)."""

@@ -28,6 +28,7 @@ PROGRAMS = {
     "bench.figures": "--output",
     "bench.report": "samples",
     "bench.status": "--json",
+    "bench.plan": "--measure",
     "bench.finetune": "learning_rate",
     "bench.embedded.train": "--only",
     "bench.quick": "limit=8",
@@ -82,7 +83,7 @@ def test_help_lists_the_choices_and_the_settings_with_what_they_mean(capsys, mon
         ("protocol=papr", "there is no such protocol; did you mean paper"),
         ("model=tim", "there is no such model; did you mean timm"),
         ("experiment=tabel1", "there is no such experiment; did you mean table1"),
-        ("suite=mine", "there is no such suite; expected one of embedded, paper, small_real"),
+        ("suite=mine", "there is no such suite; expected one of embedded, paper, real, small_real"),
         ("limt=3", "limt: there is no such setting; did you mean limit"),
         (
             "method.start_layr=1",

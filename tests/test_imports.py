@@ -24,7 +24,7 @@ LAYERS = (
     {"tasks", "store"},
     {"runner"},
     {"tables"},
-    {"figures", "heatmaps", "quick", "compare", "agreement", "check"},
+    {"figures", "heatmaps", "quick", "compare", "agreement", "check", "plan"},
     {"explain"},
     {"report", "finetune", "verify"},
     {"board"},

@@ -28,7 +28,8 @@ def commands(*arguments: str) -> list[str]:
 EXPERIMENTS = sorted(file.stem for file in (ROOT / "conf" / "experiment").glob("*.yaml"))
 OF_THE_PAPER = ["ablation_perturbation", "ablation_segmentation", "figure4", "table1", "table2"]
 FURTHER_TARGETS = {"faithfulness_texts": "faithfulness"}  # of experiments whose target has another name
-FURTHER = [name for name in EXPERIMENTS if name not in OF_THE_PAPER]
+COMPETING = [name for name in EXPERIMENTS if name.startswith("compete_")]
+FURTHER = [name for name in EXPERIMENTS if name not in (*OF_THE_PAPER, *COMPETING)]
 CLUSTER = ["LAUNCHER=slurm", "LAUNCHER_ARGS=hydra.launcher.partition=gpu", "SHARDS=8"]
 
 
@@ -48,6 +49,19 @@ def test_every_further_experiment_has_a_target_that_tables_it():
     for experiment in FURTHER:
         assert sum(f"experiment={experiment} " in command for command in ran) == 1
         assert sum(f"table={experiment} " in command for command in ran) == 1
+
+
+def test_all_methods_compete_in_tasks_that_may_be_chosen():
+    images, texts = commands("compete", "TASKS=perturbation,sanity"), commands("compete-texts")
+    for experiment in COMPETING:
+        ran = texts if experiment.endswith("_texts") else images
+        assert sum(" -m bench -m " in c and f"experiment={experiment} " in c for c in ran) == 1
+    tables = [c for c in images if "bench.tables" in c]
+    assert (
+        sum("table=sanity " in c for c in tables) == 3
+    )  # of the cheap ones; with the dear; with the dearest
+    assert sum("experiment=compete_dearest " in c for c in tables) == 2
+    assert all("task=perturbation,sanity" in c for c in images if c not in tables)
 
 
 def test_one_shard_is_a_whole_cell():

@@ -123,3 +123,11 @@ class Limited:
 
     def __getitem__(self, index: int) -> ImageSample | TextSample:
         return self.dataset[self.indices[index]]
+
+
+class Subset(Limited):
+    """The first samples of a data set in the nested order (:mod:`bench.store.subsets`), in the order of the whole.
+
+    What is measured of them is part of what is measured of the whole, :attr:`dataset`, and so it is known by the
+    content of that.
+    """

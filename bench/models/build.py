@@ -21,6 +21,7 @@ def build_model(section: Mapping[str, Any]) -> Model:
     Raises:
         BenchError: if it cannot be built, or is neither.
     """
+    _check_made(section)
     if hasattr(target_of("model", section), "modality"):
         return build("model", section)
     made = build("model", section, DESCRIPTION | set(OF_THE_WRAPPER))
@@ -33,6 +34,13 @@ def build_model(section: Mapping[str, Any]) -> Model:
             f"bench.models.Model, got {type(made).__name__}"
         )
     return made
+
+
+def _check_made(section: Mapping[str, Any]) -> None:
+    """Raises BenchError for a model that has to be made first and is not, saying how."""
+    path = section.get("path") or section.get("checkpoint")
+    if section.get("made_by") and path is not None and not Path(path).exists():
+        raise BenchError(f"model: there is no {path} yet; make it with: {section['made_by'].strip()}")
 
 
 def model_files(section: Mapping[str, Any]) -> list[Path]:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from bench.cli import progress, say, tell
 from bench.config import build
-from bench.data.samples import Limited
+from bench.data.samples import Limited, Subset
 from bench.errors import BenchError
 from bench.runner import tracking
 from bench.runner.batches import block
@@ -26,6 +26,7 @@ from bench.store.blocks import Cut, Work, merge, skipped_by
 from bench.store.cells import Cell, KeptMaps, cells_folder
 from bench.store.files import BusyError, claimed, is_claimed
 from bench.store.identity import differences
+from bench.store.subsets import first, stored
 from bench.tasks import Measurement, Oracle, Task, Variant
 
 # A cell that is to be filled: the measurement, or None for maps; the variant of these; the cell.
@@ -37,7 +38,8 @@ class Plan:
     """What a run is to fill.
 
     Attributes:
-        task, method, dataset: built from the configuration; the data set without what ``limit`` leaves out.
+        task, method, dataset: built from the configuration; the data set without what ``limit`` and ``subset`` leave
+            out.
         source: data set and model, with what identifies them.
         identity: that of the source, when the run began.
         maps: the cells of the explanations, by their variant (None: the plain one).
@@ -54,8 +56,11 @@ class Plan:
     measured: Sequence[tuple[Measurement, Cell]]
 
     @classmethod
-    def of(cls, config: Mapping[str, Any]) -> "Plan":
+    def of(cls, config: Mapping[str, Any], model: Any = None) -> "Plan":
         """Build from a resolved configuration.
+
+        Args:
+            model: that of the configuration, if it is built already.
 
         Raises:
             BenchError: for everything the user can mend.
@@ -64,7 +69,7 @@ class Plan:
         method = build("method", config["method"])
         dataset = dataset_of(config)
         _check_labelled(config, task, dataset)
-        source = Source(config, dataset)
+        source = Source(config, dataset, model)
         with progress("reading the data for their digest", len(dataset), "sample") as advance:
             identity = source.identity(lambda done, total: advance(len(dataset) / total))
         folder, measured, variants = cells_folder(config), [], [None]
@@ -106,9 +111,9 @@ class Plan:
     def _is_finished(self, cell: Cell) -> bool:
         # Beside what a restarted job began anew lies what it is to replace.
         outdated = self.config["rerun"] and (not is_restarted() or cell.work_folder.exists())
-        if outdated or not cell.is_done():
+        if outdated or (result := stored(cell)) is None:
             return False
-        return self.skipping or not cell.result().record.get("skipped")
+        return self.skipping or not result.record.get("skipped")
 
 
 def run(config: Mapping[str, Any]) -> dict[str, float] | None:
@@ -125,7 +130,7 @@ def run(config: Mapping[str, Any]) -> dict[str, float] | None:
     check(config)
     plan = Plan.of(config)
     if not (wanted := plan.wanted()):  # what is finished needs no lock, so results may be read-only
-        return _done_already(plan)
+        return done_already(plan)
     shard = f"{config['shard']}-of-{config['shards']}"
     try:
         # A job that was restarted elsewhere waits until the system has noticed that its first node is lost.
@@ -176,7 +181,7 @@ def _filled(plan: Plan, held: set[str]) -> dict[str, float] | None:
     # Again: another process may have finished some while this one waited.
     wanted = [entry for entry in plan.wanted() if entry[2].id.stem in held]
     if not wanted:
-        return _done_already(plan, held)
+        return done_already(plan, held)
     filled = [_begun(plan, *entry) for entry in wanted]
     _keep_what_is_made(filled, config)
     if any(one.left for one in filled):
@@ -234,11 +239,16 @@ def _needed(filled: Sequence[Filled]) -> set[Variant | None]:
     return {variant for one in filled if one.left for variant in one.explanations}
 
 
-def _done_already(plan: Plan, held: Collection[str] = ()) -> None:
+def done_already(plan: Plan, held: Collection[str] = ()) -> None:
+    """Say of a plan of which nothing is wanted where it is, and remove what is left of the work.
+
+    Args:
+        held: the stems of the cells that this process has claimed.
+    """
     of_method = [cell for measurement, cell in plan.measured if measurement.needs_maps]
     for cell in of_method or plan.cells():
-        if cell.is_done():
-            tell(f"{plan}: done already ({cell.record_file}); rerun=true computes it again")
+        if (result := stored(cell)) is not None:
+            tell(f"{plan}: done already ({result.path}); rerun=true computes it again")
     _tidy(plan, held)
 
 
@@ -294,19 +304,19 @@ def _finish(one: Filled, plan: Plan, before: int | None) -> bool:
 def _kept(plan: Plan, filled: Sequence[Filled]) -> dict[Variant | None, KeptMaps]:
     """The finished explanations, to take maps from."""
     being_made = {one.cell.id.stem for one in filled if one.measurement is None}
-    return {
-        variant: KeptMaps(cell.result())
-        for variant, cell in plan.maps.items()
-        if cell.id.stem not in being_made and not plan.config["rerun"] and cell.is_done()
-    }
+    if plan.config["rerun"]:
+        return {}
+    found = {v: stored(cell) for v, cell in plan.maps.items() if cell.id.stem not in being_made}
+    return {variant: KeptMaps(result) for variant, result in found.items() if result is not None}
 
 
 def _known(plan: Plan) -> dict[str, int]:
     """The predicted classes that are stored, by the ids of the samples."""
     for measurement, cell in plan.measured:
-        if measurement.name == "predictions" and not plan.config["rerun"] and cell.is_done():
-            rows = cell.result().rows
-            return dict(zip(rows["id"], rows["predicted"].tolist(), strict=True))
+        if measurement.name != "predictions" or plan.config["rerun"]:
+            continue
+        if (result := stored(cell)) is not None:
+            return dict(zip(result.rows["id"], result.rows["predicted"].tolist(), strict=True))
     return {}
 
 
@@ -335,16 +345,25 @@ def plan_summary(plan: Plan) -> dict[str, float]:
 
 def _rows(plan: Plan) -> dict[str, pd.DataFrame]:
     """The rows of a plan whose measurements are all finished, by the names of the measurements."""
-    rows = [cell.result().rows for _, cell in plan.measured]
+    rows = [stored(cell).rows for _, cell in plan.measured]
     return dict(zip(plan.task.measured_names(), rows, strict=True))
 
 
 def dataset_of(config: Mapping[str, Any]) -> Any:
-    """The data set, or the samples of it that ``limit`` draws with the seed.
+    """The data set, or the samples of it that ``limit`` draws with the seed, or the first ``subset`` of either.
 
     Raises:
         BenchError: if it is missing, damaged or empty.
     """
+    whole, subset = _limited(config), config.get("subset")
+    if subset is None or subset >= len(whole):
+        return whole
+    chosen = first(whole.ids, subset)
+    return Subset(whole, [place for place, name in enumerate(whole.ids) if name in chosen])
+
+
+def _limited(config: Mapping[str, Any]) -> Any:
+    """The data set, or the samples of it that ``limit`` draws with the seed."""
     if is_embedded(config):
         from bench.embedded.make import ensure
 

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import target_of
+from bench.data.samples import Subset
 from bench.embedded import VERSION as EMBEDDED_VERSION
 from bench.models import Model
 from bench.models.build import build_model, model_files
 from bench.store.code import code_of
 from bench.store.digests import content_digest, remembered
 from bench.store.files import sha256
-from bench.store.identity import ANY, MAPS, PATHS, CellId, component
+from bench.store.identity import ANY, MAPS, PATHS, CellId, chosen_samples, component
 from bench.tasks import Measurement, Variant
 from methods.relevance import VERSION as ENGINE_VERSION
 
@@ -41,7 +42,7 @@ class Source:
             content=self._content_of_data(progress),
         )
         return {
-            "dataset": dataset | {"limit": self.config["limit"], "seed": self.config["seed"]},
+            "dataset": dataset | chosen_samples(self.config),
             "model": component(
                 self.config["model"],
                 code=code_of(target_of("model", self.config["model"]), "model"),
@@ -59,7 +60,9 @@ class Source:
     def _content_of_data(self, progress: Callable[[int, int], None] | None) -> Any:
         if is_embedded(self.config):
             return {"generated": "bench.embedded", "version": EMBEDDED_VERSION}
-        return content_digest(self.dataset, progress)
+        return content_digest(
+            self.dataset.dataset if isinstance(self.dataset, Subset) else self.dataset, progress
+        )
 
     def _content_of_model(self) -> Mapping[str, str]:
         """The digests of what is loaded; remembered, so that a finished cell need not load it again."""

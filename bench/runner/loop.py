@@ -186,20 +186,12 @@ def fill(
     seed_everything(config["seed"])
     settings, skipping = config["task"]["inputs"], config["on_bad_sample"] == "skip"
     model = model.to(device_of(config["device"]))
-    sample = _first_sample(dataset, skipping)
-    for one in filled:
-        if one.measurement is not None:
-            one.measurement.check(model, sample)
-    model.check(settings)
-    method = with_prefix_tokens(method, model, config["method"])
-    if model.modality == "text":
-        method = with_frequencies(method, dataset)
-        if config["on_long_text"] == "refuse":
-            refuse_long(model, dataset, sorted(set().union(*(one.left for one in filled))), settings)
-    if isinstance(method, ForeignMaps):
-        method.check(config, model)
+    sample = first_sample(dataset, skipping)
+    measurements = [one.measurement for one in filled if one.measurement is not None]
+    method, numbers = fitted(config, measurements, dataset, sample, model, method)
+    if model.modality == "text" and config["on_long_text"] == "refuse":
+        refuse_long(model, dataset, sorted(set().union(*(one.left for one in filled))), settings)
     checks = Checks.of(method)
-    numbers = model.numbers(getattr(dataset, "classes", None))
     explainer = Explainer(model, method, numbers, config["explained"], kept, known, checks)
     batch_size, meter = BatchSize.of(config["batch_size"], model.device), Meter(model.device)
     attempt = nullcontext if checks is None else checks.attempt
@@ -260,6 +252,33 @@ def fill(
                 )
             raise
         saving.save()
+
+
+def fitted(
+    config: Mapping[str, Any],
+    measurements: Sequence[Measurement],
+    dataset: Any,
+    sample: Any,
+    model: Model,
+    method: Callable,
+) -> tuple[Callable, Sequence[int]]:
+    """The method for a model, and the index of the logit of each class of the data set.
+
+    Args:
+        sample: of the data set.
+
+    Raises:
+        BenchError: if measurements, data set, model and method do not fit each other.
+    """
+    for measurement in measurements:
+        measurement.check(model, sample)
+    model.check(config["task"]["inputs"])
+    method = with_prefix_tokens(method, model, config["method"])
+    if model.modality == "text":
+        method = with_frequencies(method, dataset)
+    if isinstance(method, ForeignMaps):
+        method.check(config, model)
+    return method, model.numbers(getattr(dataset, "classes", None))
 
 
 class Saving:
@@ -387,7 +406,7 @@ def _check_labels(batch: Batch, numbers: Sequence[int], config: Mapping[str, Any
             )
 
 
-def _first_sample(dataset: Any, skipping: bool) -> Any:
+def first_sample(dataset: Any, skipping: bool) -> Any:
     """The first sample, or if bad ones are skipped the first that can be read."""
     for index in range(len(dataset)):
         try:

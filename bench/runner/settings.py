@@ -5,13 +5,23 @@ from typing import Any
 from bench.errors import BenchError
 from bench.runner import tracking
 
+HINTS = {
+    "batch_size": ", or auto",
+    "limit": ", or null",
+    "subset": ", or null",
+    "most_passes": ", or null",
+    "seed": " and below 2^32",
+}
+
 
 def check(config: dict[str, Any]) -> None:
     """Raises BenchError for a setting out of range, naming it."""
-    words = {"batch_size": "auto", "limit": None}
+    words = {"batch_size": "auto", "limit": None, "subset": None, "most_passes": None}
     for key, least in (
         ("batch_size", 1),
         ("limit", 1),
+        ("subset", 1),
+        ("most_passes", 1),
         ("seed", 0),
         ("num_workers", 0),
         ("shards", 1),
@@ -22,7 +32,7 @@ def check(config: dict[str, Any]) -> None:
         if key in words and value == words[key]:
             continue
         if type(value) is not int or not least <= value < 2**32:  # numpy takes no larger seed
-            hint = {"batch_size": ", or auto", "limit": ", or null", "seed": " and below 2^32"}.get(key, "")
+            hint = HINTS.get(key, "")
             raise BenchError(f"{key}={value}: expected a whole number, {least} or more{hint}")
     if not isinstance(config["rerun"], bool):
         raise BenchError(f"rerun={config['rerun']}: expected true or false")
@@ -31,6 +41,7 @@ def check(config: dict[str, Any]) -> None:
         ("on_bad_sample", ("stop", "skip")),
         ("on_long_text", ("cut", "refuse")),
         ("on_busy", ("skip", "wait")),
+        ("on_refusal", ("skip", "stop", "later")),
         ("keep", ("tokens", "pixels", "none")),
     ):
         if config[key] not in choices:

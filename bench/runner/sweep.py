@@ -1,22 +1,28 @@
 """Sweeps and signals: what the jobs of a sweep share, and what ends a run.
 
-The jobs share the sweep's id, in an environment variable which the jobs of every launcher inherit, and a folder
-below the one it was started in, where a job that failed leaves a message for the process that started it.
+The jobs share the sweep's id, in an environment variable which the jobs of every launcher inherit, and folders
+below the one it was started in, where a job that failed leaves a message for the process that started it, and one that
+is done says how long it took.
 """
 
+import json
 import os
 import secrets
 import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 VARIABLE = "BENCH_SWEEP"
 FOLDER = Path("outputs") / "failed"
+PROGRESS = Path("outputs") / "sweeps"
+REFUSED = "refused"  # the name of the messages of cells that did not become jobs
 
 
 def begin() -> None:
@@ -58,9 +64,81 @@ def report(job: int, failure: str) -> None:
 def failures() -> list[str]:
     """Take the messages that the jobs of the current sweep left, in the order of the jobs."""
     folder = FOLDER / current()
-    messages = [file.read_text() for file in sorted(folder.glob("*.txt"))]
-    shutil.rmtree(folder, ignore_errors=True)
+    messages = [file.read_text() for file in sorted(folder.glob("[0-9]*.txt"))]
+    for file in folder.glob("[0-9]*.txt"):
+        file.unlink()
+    _remove_empty(folder)
     return messages
+
+
+def refuse(messages: Sequence[str]) -> None:
+    """Leave the messages of cells of the current sweep that were refused before it started."""
+    folder = FOLDER / current()
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, message in enumerate(messages):
+        (folder / f"{REFUSED}-{number:06}.txt").write_text(message)
+
+
+def refusals() -> list[str]:
+    """Take the messages of the cells that were refused."""
+    folder = FOLDER / current()
+    files = sorted(folder.glob(f"{REFUSED}-*.txt"))
+    messages = [file.read_text() for file in files]
+    for file in files:
+        file.unlink()
+    _remove_empty(folder)
+    return messages
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def begin_jobs(names: Sequence[str], costs: Sequence[float]) -> None:
+    """Note the jobs of the current sweep, in their order, and what each costs, in any unit."""
+    folder = PROGRESS / current()
+    folder.mkdir(parents=True, exist_ok=True)
+    jobs = {"started": time.time(), "names": list(names), "costs": list(costs)}
+    (folder / "jobs.json").write_text(json.dumps(jobs))
+
+
+def end_jobs() -> None:
+    """Forget the jobs of the current sweep."""
+    shutil.rmtree(PROGRESS / current(), ignore_errors=True)
+
+
+def done(job: int, seconds: float) -> str | None:
+    """Note that a job of the current sweep is done, whatever became of it.
+
+    Returns:
+        How far the sweep is, how long it will take if it goes on like this, and which cell took longest; None if
+        nothing is known of its jobs.
+    """
+    folder = PROGRESS / current()
+    try:
+        jobs = json.loads((folder / "jobs.json").read_text())
+        (folder / f"{job:06}.seconds").write_text(str(seconds))
+        took = {int(file.stem): float(file.read_text() or 0) for file in folder.glob("*.seconds")}
+        return _how_far(jobs, took)
+    except (OSError, ValueError):  # not a sweep of ours, or its folder cannot be written to
+        return None
+
+
+def _how_far(jobs: Mapping[str, Any], took: Mapping[int, float]) -> str:
+    names, costs = jobs["names"], jobs["costs"]
+    spent = time.time() - jobs["started"]
+    total, known = sum(costs), sum(costs[job] for job in took)
+    slowest = max(took, key=took.__getitem__)
+    left = spent * (total / known - 1) if known else None
+    text = f"{len(took)} of the sweep's {len(names)} cells done after {_clock(spent)}"
+    if len(took) < len(names):
+        text += ", time left unknown" if left is None else f", about {_clock(left)} left"
+    return f"{text}; the slowest so far: {names[slowest]} ({_clock(took[slowest])})"
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
 
 
 # A time limit or a preemption on a cluster, a closed terminal. Ctrl-C raises KeyboardInterrupt already.

@@ -11,6 +11,7 @@ import pandas as pd
 
 from bench.errors import BenchError
 from bench.runner import sweep
+from bench.store.subsets import stored
 
 MODES = ("disabled", "offline", "online")
 NAMES = ("project", "entity", "group")
@@ -55,7 +56,7 @@ def log(plan: Any, summary: Mapping[str, float]) -> None:
     if plan.config["wandb"]["mode"] == "disabled":
         return
     config, cell = plan.config, plan.measured[-1][1]
-    record = cell.result().record
+    result = stored(cell)
     run = Run(
         config["wandb"],
         "the cell's results are kept",
@@ -63,9 +64,9 @@ def log(plan: Any, summary: Mapping[str, float]) -> None:
         or sweep.current()
         or f"{config['suite']['name']}/{config['task']['name']}",
         name=cell.id.stem,
-        config={**config, "versions": record.get("versions"), "identity": cell.id.identity},
+        config={**config, "versions": result.record.get("versions"), "identity": cell.id.identity},
     )
-    run.log({**summary, "seconds": record["seconds"]}, rows=cell.result().rows)
+    run.log({**summary, "seconds": result.record["seconds"]}, rows=result.rows)
     run.finish()
 
 

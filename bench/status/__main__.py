@@ -1,8 +1,9 @@
 """How far a suite is: ``python -m bench.status suite=small_real [protocol=clean task=segmentation --json]``.
 
-Lists the cells of the suite's published tables and its ablation, and all others that are there: whether each
-is done, running, failed, stopped or missing, how fast it goes and how long it will take. Takes the same
-overrides as ``python -m bench``; nothing is run, and neither data nor weights are looked at.
+Lists the cells of the suite's published tables and its ablation, or of ``experiment=NAME``, and all others that are
+there: whether each is done, running, failed, stopped or missing, how fast it goes and how long it will take, in all and
+for each model. Takes the same overrides as ``python -m bench``, several models as ``model=A,B``; nothing is run, and
+neither data nor weights are looked at.
 """
 
 from collections.abc import Sequence

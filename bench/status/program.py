@@ -1,5 +1,6 @@
 """How far the cells of a suite are: what is known of each, and the program ``python -m bench.status``."""
 
+import itertools
 import json
 import statistics
 from collections.abc import Mapping, Sequence
@@ -14,13 +15,14 @@ from bench.board.done import entries_for, entry_with
 from bench.board.entry import Entry
 from bench.board.facts import Part
 from bench.catalogue import Catalogue
-from bench.cli import show, tell
+from bench.cli import several, show, tell
 from bench.config import config_dirs, configuration, swept
 from bench.errors import BenchError
 from bench.store.blocks import Work, unfinished
 from bench.store.cells import Cell, Result, announced, cells_folder, outdated, results
 from bench.store.files import is_claimed
 from bench.store.identity import ANY, CellId, component, recipe
+from bench.store.subsets import covers, of_all, size_of
 from bench.tables.select import wanted
 from bench.tables.statistics import protocol_label
 from bench.tasks import Task
@@ -47,6 +49,7 @@ class Line:
         seconds_left: of one process, at this pace or at that of cells like it; None if there is none yet.
         note: what is missing, or why it failed.
         protocol: its name and version, and the settings that were changed.
+        model: its name.
     """
 
     cell: str
@@ -60,35 +63,46 @@ class Line:
     seconds_left: float | None = None
     note: str = ""
     protocol: str = ""
+    model: str = ""
 
 
 def status(arguments: Sequence[str]) -> list[Line]:
     """The cells of a suite, in all tasks or those of the arguments; what is not done comes first.
 
+    Args:
+        arguments: overrides; ``task=``, ``model=`` and ``experiment=`` may name several. The cells of an experiment are
+            sought in the place of those of the tasks' tables.
+
     Raises:
         BenchError: for an override that hydra does not accept, or a damaged file.
     """
-    tasks = [a.partition("=")[2] for a in arguments if a.startswith("task=")]
-    others = [a for a in arguments if not a.startswith("task=")]
+    (tasks, models, experiments), others = several(arguments, "task", "model", "experiment")
     known = Catalogue(config_dirs(arguments)).tables()
     lines: dict[str, Line] = {}
-    for name in tasks or known:
+    for model, name in itertools.product(models or [None], tasks or known):
+        own = [*others, *([] if model is None else [f"model={model}"])]
         try:
-            config = configuration([f"task={name}", *others])
+            config = configuration([f"task={name}", *own])
         except BenchError:
             if tasks:
                 raise
             continue  # a task of the user's own need not have a data set in every suite
         task = Task(**{key: value for key, value in config["task"].items() if key != "_target_"})
-        lines |= _of_task(task, config, others)
+        sought = experiments or task.table.get("experiments", ())
+        cells = [cell for experiment in sought for cell in swept(experiment, [f"task={name}", *own])]
+        lines |= _of_task(task, config, cells)
     if not tasks:
         lines |= {str(path): _older(path) for path in outdated(cells_folder(configuration(others)))}
     _estimate(list(lines.values()))
     return sorted(lines.values(), key=lambda line: (STATES.index(line.state), line.cell))
 
 
-def _of_task(task: Task, config: Mapping[str, Any], others: Sequence[str]) -> dict[str, Line]:
-    """The lines of a task's cells by the names of their files, those of missing ones by what they are."""
+def _of_task(task: Task, config: Mapping[str, Any], sought: Sequence[Mapping[str, Any]]) -> dict[str, Line]:
+    """The lines of a task's cells by the names of their files, those of missing ones by what they are.
+
+    Args:
+        sought: the configurations of the cells that are to be there.
+    """
     folder, lines, there = cells_folder(config), {}, []
     for _, measurement in task.measurements():
         finished = list(results(folder, measurement.name))
@@ -105,10 +119,10 @@ def _of_task(task: Task, config: Mapping[str, Any], others: Sequence[str]) -> di
     named = zip(task.measured_names(), task.measurements(), strict=True)
     sections = [(name, section, m) for name, (section, m) in named if m.needs_maps]
     on_board = entries_for(config)
-    for cell in _expected(task, others):
+    for cell in sought:
         for label, section, measurement in sections:
-            sought = {**wanted(cell, section), "method": recipe(component(cell["method"]))}
-            if not any(_is(record, sought, cell) for record in there):
+            own = {**wanted(cell, section), "method": recipe(component(cell["method"]))}
+            if not any(_is(record, own, cell) for record in there):
                 names = (
                     cell["dataset"]["name"],
                     cell["model"]["name"],
@@ -129,15 +143,12 @@ def _not_there(record: Mapping[str, Any], found: tuple[Entry, Part] | None) -> L
     return replace(line, done=part.samples, samples=part.samples, seconds_left=0.0, note=str(entry.path))
 
 
-def _expected(task: Task, others: Sequence[str]) -> list[dict[str, Any]]:
-    """The configurations of all cells of the task's published tables."""
-    return [cell for experiment in task.table.get("experiments", ()) for cell in swept(experiment, others)]
-
-
 def _is(record: Mapping[str, Any], sought: Mapping[str, Any], cell: Mapping[str, Any]) -> bool:
     """Whether a record is of the measurement, the method and the explained class that are sought."""
     own = recipe({key: value for key, value in record["identity"].items() if key in sought})
-    return own == sought and record["identity"].get("explained") in (ANY, cell["explained"])
+    if of_all(own) != of_all(sought) or not covers(own, size_of(sought)):
+        return False
+    return record["identity"].get("explained") in (ANY, cell["explained"])
 
 
 def _finished(result: Result) -> Line:
@@ -201,14 +212,23 @@ def _line(record: Mapping[str, Any], state: str) -> Line:
         f"{record['kind']}: {method} ({explained}), {names[1]}" if method else f"{record['kind']}: {names[1]}"
     )
     return Line(
-        f"{label} on {names[0]}", record["kind"], method, explained, state, protocol=protocol_label(config)
+        f"{label} on {names[0]}",
+        record["kind"],
+        method,
+        explained,
+        state,
+        protocol=protocol_label(config),
+        model=names[1],
     )
 
 
 def _estimate(lines: Sequence[Line]) -> None:
-    """Add how long cells will take of which nothing is known: as long as those of the same method, or of any."""
+    """Add how long cells will take of which nothing is known: as long as those of the same method, or of any.
+
+    All of the same model: another may be slower by any factor.
+    """
     for line in lines:
-        alike = [other for other in lines if other.kind == line.kind and other.samples]
+        alike = [o for o in lines if (o.kind, o.model) == (line.kind, line.model) and o.samples]
         if line.seconds_left is not None or not alike:
             continue
         line.samples = line.samples or statistics.mode(other.samples for other in alike)
@@ -245,3 +265,18 @@ def main(arguments: Sequence[str]) -> None:
     total = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     unknown = f", and {len(lines) - len(known)} cells of unknown cost" if len(known) < len(lines) else ""
     tell(f"\n{total}; left: {timedelta(seconds=round(sum(known)))} of one process{unknown}")
+    for text in per_model(lines):
+        tell(text)
+
+
+def per_model(lines: Sequence[Line]) -> list[str]:
+    """What is left of each model in words, where there are several."""
+    models = sorted({line.model for line in lines if line.model})
+    said = []
+    for model in models if len(models) > 1 else ():
+        own = [line for line in lines if line.model == model and line.state != "done"]
+        known = [line.seconds_left for line in own if line.seconds_left is not None]
+        unknown = f", and {len(own) - len(known)} of unknown cost" if len(known) < len(own) else ""
+        left = timedelta(seconds=round(sum(known)))
+        said.append(f"  {model}: {left} left in {len(own)} cells{unknown}" if own else f"  {model}: all done")
+    return said

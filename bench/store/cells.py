@@ -7,6 +7,7 @@ last and has the SHA-256 of the rows: without both there is no cell. What is kep
 :mod:`bench.store.blocks`.
 """
 
+import glob
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -145,6 +146,15 @@ class Cell:
             whole = {"rows_sha256": sha256(self.rows_file), "samples": len(rows)}
             text = json.dumps(self.described() | dict(record) | whole, indent=1, default=str)
             write_text(self.record_file, text + "\n")
+
+    def namesakes(self) -> list["Result"]:
+        """Finished cells of the same kind and names, itself among them, whatever else differs."""
+        prefix = self.id.stem.removesuffix(self.id.fingerprint)
+        paths = sorted(self.record_file.parent.glob(f"{glob.escape(prefix)}*.json"))
+        found = [Result.read(path) for path in paths if path.with_suffix(".parquet").exists()]
+        return [
+            r for r in found if r.record.get("format") == FORMAT and r.record["names"] == list(self.id.names)
+        ]
 
     def siblings(self) -> list["Result"]:
         """Finished cells of the same recipe, but of other data, weights or code."""

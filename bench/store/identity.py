@@ -26,6 +26,13 @@ def component(section: Mapping[str, Any], code: Any = None, content: Any = None)
     return {"target": section["_target_"], "settings": settings, "code": code, "content": content}
 
 
+def chosen_samples(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Which samples of its data set a configuration asks for, as part of an identity."""
+    chosen = {"limit": config["limit"], "seed": config["seed"]}
+    # Cells of all samples are known without it.
+    return chosen if config.get("subset") is None else {**chosen, "subset": config["subset"]}
+
+
 def recipe(identity: Any) -> Any:
     """An identity without code and content: what a command line can say without data, weights or sources."""
     if isinstance(identity, Mapping):

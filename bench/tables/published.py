@@ -101,7 +101,9 @@ def relation_of(selection: Selection) -> str:
     words = {"model": "model", "dataset": "data set"}
     other = [words[key] for key, is_same in same.items() if not is_same]
     parts = [f"another {' and '.join(other)}"] if other else []
-    if same["dataset"] and selection.config["limit"] is not None:
+    if same["dataset"] and selection.config.get("subset") is not None:
+        parts.append("the first samples of the data set")
+    elif same["dataset"] and selection.config["limit"] is not None:
         parts.append("a sample of the data set")
     if not other and not parts:
         parts.append("the same model and data set")

@@ -2,11 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from bench.catalogue import catalogue_of
 from bench.config import build, method_of
@@ -14,74 +10,15 @@ from bench.errors import BenchError
 from bench.store.blocks import Work, merge, unfinished
 from bench.store.cells import Result, cells_folder, results
 from bench.store.code import code_of
-from bench.store.identity import ANY, component, differences, recipe
-from bench.tasks import Measurement, Task
+from bench.store.identity import ANY, chosen_samples, component, differences, recipe
+from bench.store.subsets import covers, of_all, size_of, smallest
+from bench.tables.selection import Scored, Selection, on_common_samples, on_subset, with_the_same_samples
+from bench.tasks import Measurement
 
 EXPLAINED = ("predicted", "target")
 OF_THE_METHOD = ("method", "explained", "engine", "variant")  # keys in which the cells of one table differ
 SHOWN = 6  # differences in a message
 ABSENT = "absent"  # in the place of a setting that a method does not have
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A method with all that was measured of it, for one explained class.
-
-    Attributes:
-        label: the method's name; of a variant, with the settings in which it differs.
-        method: its part of the identity.
-        name: the method's name.
-        explained: ``predicted`` or ``target``.
-        results: the cell of each measurement by its name in the task (:meth:`bench.tasks.Task.measured_names`),
-            those of the model alone among them.
-    """
-
-    label: str
-    method: Mapping[str, Any] = field(repr=False)
-    name: str
-    explained: str
-    results: Mapping[str, Result] = field(repr=False)
-
-    @property
-    def own(self) -> list[Result]:
-        """The cells that were computed for this method."""
-        return [result for result in self.results.values() if "method" in result.identity]
-
-    def tables(self, known: Mapping[Path, pd.DataFrame] | None = None) -> dict[str, pd.DataFrame]:
-        """The rows of each measurement, by its name in the task.
-
-        Args:
-            known: rows that were read already, by the path of their cell.
-        """
-        known = known or {}
-        return {
-            name: known[result.path] if result.path in known else result.rows  # noqa: SIM401  read only then
-            for name, result in self.results.items()
-        }
-
-
-@dataclass(frozen=True)
-class Selection:
-    """What a table is of.
-
-    Attributes:
-        config: the resolved configuration.
-        task: built from it.
-        scored: the methods.
-        predictions: the cell with the model's own predictions; None if no metric reads it.
-        is_partial: whether samples are left out because cells are not finished.
-    """
-
-    config: Mapping[str, Any]
-    task: Task
-    scored: Sequence[Scored]
-    predictions: Result | None
-    is_partial: bool = False
-
-    @property
-    def results(self) -> list[Result]:
-        """All cells, each once."""
-        return list({result.path: result for one in self.scored for result in one.results.values()}.values())
 
 
 def wanted(config: Mapping[str, Any], section: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,10 +27,9 @@ def wanted(config: Mapping[str, Any], section: Mapping[str, Any]) -> dict[str, A
     Args:
         section: of the measurement, in the configuration.
     """
-    chosen = {"limit": config["limit"], "seed": config["seed"]}
     return recipe(
         {
-            "dataset": component(config["dataset"]) | chosen,
+            "dataset": component(config["dataset"]) | chosen_samples(config),
             "model": component(config["model"]),
             "inputs": config["task"]["inputs"],
             "measurement": component(section),
@@ -132,7 +68,8 @@ def select(
     scored = _scored(config, of_method, of_model)
     selection = Selection(config, task, scored, of_model.get(("predictions", None)), is_partial)
     _check_one_source(selection)
-    return _on_common_samples(selection) if is_partial or common else _check_same_samples(selection)
+    selection = on_subset(selection)
+    return on_common_samples(selection) if is_partial or common else with_the_same_samples(selection)
 
 
 def _cells_of(
@@ -151,7 +88,8 @@ def _cells_of(
     every = list(results(folder, measurement.name))
     begun = list(unfinished(folder, measurement.name))
     found = [r for r in every if _fits(config, conditions, r.record)]
-    begun = [w for w in begun if _fits(config, conditions, w.plan)]
+    # One of more samples than are wanted may go on.
+    begun = [w for w in begun if _fits(config, conditions, w.plan) and _is_as_wanted(config, w.plan)]
     if not found and not begun:
         raise BenchError(_nobody(config, measurement, conditions, every))
     found = _of_current_code(found, code_of(measurement, "measurement"), measurement)
@@ -159,6 +97,7 @@ def _cells_of(
         found = [r for r in found if belongs(_method_name(r.record))]
         begun = [w for w in begun if belongs(_method_name(w.plan))]
     _check_no_namesakes(found)
+    found = _of_fewest_samples(found)
     if begun and not partial:
         first = begun[0]
         names = ", ".join(first.plan["names"])
@@ -176,10 +115,27 @@ def _cells_of(
 
 
 def _fits(config: Mapping[str, Any], conditions: Any, record: Mapping[str, Any]) -> bool:
-    """Whether a record is of the names and the settings of a configuration."""
+    """Whether a record is of the names and the settings of a configuration, and has all samples that it asks for."""
     own = {key: value for key, value in record["identity"].items() if key not in OF_THE_METHOD}
     names = [config["dataset"]["name"], config["model"]["name"]]
-    return record["names"][:2] == names and recipe(own) == conditions
+    if record["names"][:2] != names or not covers(own, config.get("subset")):
+        return False
+    if record.get("skipped") and not _is_as_wanted(config, record):
+        return False  # its first samples are not those of the data set
+    return recipe(of_all(own)) == of_all(conditions)
+
+
+def _is_as_wanted(config: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
+    """Whether a record is of as many samples as a configuration asks for, and not of more."""
+    return size_of(record["identity"]) == config.get("subset")
+
+
+def _of_fewest_samples(found: Sequence[Result]) -> list[Result]:
+    """Of cells that differ in the subset alone the one of the fewest samples."""
+    alike: dict[str, list[Result]] = {}
+    for result in found:
+        alike.setdefault(str(recipe(of_all(result.identity))), []).append(result)
+    return [smallest(results) for results in alike.values()]
 
 
 def _nobody(
@@ -246,7 +202,8 @@ def _check_one_source(selection: Selection) -> None:
     cells = selection.results
     for result in cells[1:]:
         for part in ("dataset", "model"):
-            if lines := differences(cells[0].identity[part], result.identity[part], part):
+            one, other = (of_all(r.identity)[part] for r in (cells[0], result))
+            if lines := differences(one, other, part):
                 raise BenchError(
                     f"the cells of {selection.task.name} are of different "
                     f"{'data' if part == 'dataset' else 'weights'} under one name ({'; '.join(lines)}): "
@@ -354,31 +311,6 @@ def so_far(work: Work) -> Result | None:
     rows = merge(parts)
     record = {key: value for key, value in work.plan.items() if key != "cut"} | {"samples": len(rows)}
     return Result(work.folder / "plan.json", record | {"versions": parts[-1].origin["versions"]}, chosen=rows)
-
-
-def _on_common_samples(selection: Selection) -> Selection:
-    """The selection on the samples that all cells have."""
-    common = set.intersection(*(set(result.ids()) for result in selection.results))
-    if not common:
-        raise BenchError(f"{selection.task.name}: the cells have no sample in common")
-    scored = [
-        replace(one, results={name: result.only(common) for name, result in one.results.items()})
-        for one in selection.scored
-    ]
-    predictions = selection.predictions and selection.predictions.only(common)
-    return replace(selection, scored=scored, predictions=predictions)
-
-
-def _check_same_samples(selection: Selection) -> Selection:
-    """The selection, or BenchError if its cells are not of the same samples."""
-    first = selection.results[0]
-    ids = sorted(first.ids())
-    for result in selection.results[1:]:
-        if result.record["samples"] != len(ids) or sorted(result.ids()) != ids:
-            raise BenchError(
-                f"{result.path} is of other samples than {first.path}; run them again with rerun=true"
-            )
-    return selection
 
 
 __all__ = ["Scored", "Selection", "select", "so_far"]

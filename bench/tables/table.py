@@ -11,7 +11,7 @@ from bench.catalogue import Catalogue, catalogue_of
 from bench.config import flatten
 from bench.errors import BenchError
 from bench.store.files import replace_file, writing
-from bench.tables.conditions import OTHER_CONDITIONS, file_name, is_standard
+from bench.tables.conditions import OTHER_CONDITIONS, file_name, is_standard, own_choices
 from bench.tables.format import Column, columns_of, laid_out, shown
 from bench.tables.latex import latex
 from bench.tables.notes import caption, legend, notes
@@ -137,7 +137,8 @@ def table_of(name: str, parts: Sequence[Part]) -> Table:
     standard = all(is_standard(part.selection) for part in parts)
     measured = pd.concat([part.measured for part in parts], ignore_index=True)
     data = pd.concat([_data(part) for part in parts], ignore_index=True)
-    made = f"Made by `make {_target(name, config)} SUITE={suite['name']} PROTOCOL={protocol}`."
+    chosen = f" ARGS='{' '.join(own_choices(config))}'" if own_choices(config) else ""
+    made = f"Made by `make {_target(name, config)} SUITE={suite['name']} PROTOCOL={protocol}{chosen}`."
     footnotes = [f"{suite['note']} {made}" if standard else OTHER_CONDITIONS, legend(measured, facts)]
     others = published(name, config["paths"]["results"])
     others = others[others["metric"].isin(metrics)]
@@ -149,14 +150,16 @@ def table_of(name: str, parts: Sequence[Part]) -> Table:
         footnotes.append(f"Published numbers are under the protocol *{PROTOCOL}*: see its tables.")
     findings = []
     folder = Path(config["paths"]["results"]) / suite["name"] / "findings" / protocol
-    if standard and (folder / f"{name}.md").exists():
+    file = file_name(name, [part.selection for part in parts])
+    written = folder / f"{file.removesuffix('--partial')}.md"
+    if standard and written.exists():
         # What a person wrote about this table is kept apart, so that making it again does not lose it.
-        findings.append((folder / f"{name}.md").read_text(encoding="utf-8").strip())
+        findings.append(written.read_text(encoding="utf-8").strip())
     findings += [note for part in parts for note in notes(part)]
     if any(part.selection.is_partial for part in parts):
         footnotes.insert(0, PARTIAL)
     return Table(
-        name=file_name(name, [part.selection for part in parts]),
+        name=file,
         protocol=protocol,
         parts=parts,
         data=data,

@@ -132,6 +132,9 @@ class Measurement(Protocol):
         needs_maps: False for columns that depend on the model and the data alone: all methods share them.
         class_specific: whether the columns depend on the explained class otherwise than through the maps.
         variants: the other explanations that it compares.
+
+    One that runs the model says in ``passes(units) -> int`` how many forward passes it makes of a sample of so many
+    units, beside those of explanations, for plans of what a sweep costs.
     """
 
     name: ClassVar[str]

@@ -10,6 +10,7 @@ from torch import Tensor
 from bench.tasks.base import Explanations, Variant
 from bench.tasks.units import RemovesUnits
 from metrics import evaluated, ferret_aopc
+from metrics.ferret import SHARES
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,10 @@ class FerretScores(RemovesUnits):
     unit: str = "token"
     fill: str = "delete"
     word_score: str = "max"
+
+    def passes(self, units: int) -> int:
+        """Forward passes of a sample at most: one of the whole, and two for each bin."""
+        return 1 + 2 * len(SHARES)
 
     def measure(self, explanations: Explanations) -> dict[str, Sequence]:
         """The scores of each text."""

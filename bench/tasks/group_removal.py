@@ -61,6 +61,10 @@ class GroupRemoval(RemovesUnits):
                 f"protocol.saco.groups={self.groups}: an image has {units} units; expected at most as many"
             )
 
+    def passes(self, units: int) -> int:
+        """Forward passes of a sample: one for each group, and one of the whole."""
+        return self.groups + 1
+
     def measure(self, explanations: Explanations) -> dict[str, Sequence]:
         """The groups of each sample."""
         values = self._removal.scores(explanations).values

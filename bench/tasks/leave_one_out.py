@@ -31,6 +31,10 @@ class LeaveOneOutDrops(RemovesUnits):
     fill: str
     blur_sigma: float | None = None
 
+    def passes(self, units: int) -> int:
+        """Forward passes of a sample of so many units: one for each, and one of the whole."""
+        return units + 1
+
     def measure(self, explanations: Explanations) -> dict[str, Sequence]:
         """The drops of each sample."""
         sizes = self._removal.sizes(explanations)

@@ -56,6 +56,10 @@ class Conservation:
     def check(self, model: Model, sample: Any) -> None:
         """Every classifier has logits."""
 
+    def passes(self, units: int) -> int:
+        """Forward passes of a sample."""
+        return 1
+
     def measure(self, explanations: Explanations) -> dict[str, Sequence]:
         """The sums of each sample."""
         maps = explanations.maps

@@ -80,6 +80,10 @@ class Masking:
             "negative_predictions": predictions(most_relevant_first=False),
         }
 
+    def passes(self, units: int) -> int:
+        """Forward passes of a sample: one for each step but the first, in both directions."""
+        return 2 * (len(self.steps) - 1)
+
     def _filled(self, pixels: Tensor, model: Model) -> Tensor:
         """What masked pixels become, in a shape that broadcasts to the pixels (batch, 3, height, width)."""
         if self.fill == "blur":

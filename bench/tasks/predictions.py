@@ -25,6 +25,10 @@ class Predictions:
     def check(self, model: Model, sample: Any) -> None:
         """Every model predicts."""
 
+    def passes(self, units: int) -> int:
+        """Forward passes of a sample."""
+        return 1
+
     def measure(self, explanations: Explanations) -> dict[str, Sequence]:
         """Both classes of each sample."""
         return {"label": explanations.batch.labels, "predicted": explanations.predicted.tolist()}

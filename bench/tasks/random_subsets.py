@@ -94,6 +94,10 @@ class SubsetDrops(_Subsets):
                 columns[name].append(self._placed(drops, int(sizes[sample])))
         return columns
 
+    def passes(self, units: int) -> int:
+        """Forward passes of a sample of so many units: one for each subset of fewer, and one of the whole."""
+        return 1 + sum(number for size, number in zip(self.sizes, self.subsets, strict=True) if size < units)
+
     def _placed(self, drops: list[float], units: int) -> list[float | None]:
         """The drops of a sample, with None for the subsets that there are not."""
         placed, values = [], iter(drops)

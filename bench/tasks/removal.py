@@ -72,6 +72,12 @@ class RemovalCurves(RemovesUnits):
             )
         super().__post_init__()
 
+    def passes(self, units: int) -> int:
+        """Forward passes of a sample of so many units; what two steps ask for is passed once."""
+        steps, bins = unit_counts(units, self.steps), bin_counts(units, self.bins, self.rounding)
+        ends, least = {0, units}, {*steps, *(units - count for count in bins)}
+        return len({*steps, *bins} | (least & ends)) + len(least - ends)
+
     def measure(self, explanations: Explanations) -> dict[str, Sequence]:
         """The curves of each sample."""
         scores = self._removal.scores(explanations)

@@ -16,6 +16,8 @@ from bench.errors import BenchError
 from bench.listing import KINDS, listed
 from bench.listing import main as listing
 
+COMPETING = [f"experiment=compete_{name}" for name in ("dear", "dear_texts", "dearest", "dearest_texts")]
+
 
 @pytest.fixture(autouse=True)
 def process_as_before(monkeypatch):
@@ -99,6 +101,8 @@ def test_a_choice_of_ones_own_is_listed_with_what_it_says(tmp_path, capsys):
         ("tebench run explained=", ["explained=predicted", "explained=target"]),
         ("tebench run task=segmentation +metric=mi", ["+metric=miou"]),
         ("tebench tables batch", ["batch_size="]),
+        ("tebench plan ra", ["rate="]),
+        ("tebench plan experiment=compete_dear", COMPETING),
         ("tebench list sui", ["suites"]),
         ("tebench explain ", []),
     ],

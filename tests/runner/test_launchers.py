@@ -4,18 +4,14 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.plugins import Plugins
 
-import bench
 from bench.config import CONF
 from bench.runner import sweep
-from tests.support.tiny_images import OPTIONS
-
-ROOT = Path(bench.__file__).resolve().parent.parent
+from tests.support.sweeps import ROOT, measured, started
 
 
 def launcher(*overrides):
@@ -110,26 +106,6 @@ def test_forked_processes_leave_the_signals_of_a_cluster_to_their_parent():
     assert done.stdout == "queued again\n"
 
 
-def started(folder, root, *overrides, **environment) -> subprocess.CompletedProcess:
-    """A sweep over the tiny data (``tests/support/tiny_images.py``)."""
-    return subprocess.run(
-        [
-            *(sys.executable, "-m", "bench", "-m"),
-            *("task=segmentation", "dataset=imagenet_segmentation", "method=rollout", "device=cpu"),
-            *("model=timm", "model.architecture=vit_tiny_patch16_224", OPTIONS, "protocol.images.size=32"),
-            *(f"model.checkpoint={root / 'tiny.safetensors'}", f"paths.data={root}"),
-            *(f"paths.results={folder / 'results'}", *overrides),
-        ],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env=os.environ
-        | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "WANDB_DIR": str(folder)}
-        | environment,
-        check=False,
-    )
-
-
 def test_a_machine_without_slurm_is_named(root, tmp_path):
     done = started(tmp_path, root, "hydra/launcher=slurm", PATH=str(tmp_path))
     assert done.returncode == 2
@@ -138,13 +114,13 @@ def test_a_machine_without_slurm_is_named(root, tmp_path):
 
 
 @pytest.mark.slow
-def test_local_processes_share_a_sweep_and_say_what_failed(root, tmp_path):
+def test_local_processes_share_a_sweep_and_say_what_was_refused(root, tmp_path):
     cells = ["method=gradcam,lrp", "explained=target,predicted", "wandb.mode=offline", "num_workers=1"]
     done = started(tmp_path, root, *cells, "hydra/launcher=local", "hydra.launcher.n_jobs=2")
     assert done.returncode == 2
     assert "Traceback" not in done.stdout + done.stderr
     *_, heading, first, second = done.stderr.strip().splitlines()
-    assert heading == "2 of the sweep's jobs failed:"
+    assert heading == "2 of the sweep's cells were refused before it started:"
     for line, method in ((first, "gradcam"), (second, "lrp")):
         assert f"method={method}" in line
         assert "explained=target: this data set has no annotated classes" in line
@@ -163,8 +139,3 @@ def test_an_unexpected_error_stops_no_other_cell(root, tmp_path):
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1].endswith("KeyError: 'x'")
     assert measured(tmp_path) == 1
-
-
-def measured(folder) -> int:
-    """How many cells of what is measured of maps are finished."""
-    return len(list(folder.glob("results/*/cells/mask_overlap/*.json")))

@@ -1,9 +1,11 @@
 """Compute cells in shards on a Slurm that loses a node and preempts a job, and compare the tables.
 
-They must be those of one process on this machine, byte for byte. Nothing in it depends on how fast the machine
-is: it can be run while all cores are busy.
+They must be those of one process on this machine, byte for byte: of one task in shards that are disturbed, and of a
+board of two models, four methods and three tasks. Nothing in it depends on how fast the machine is: it can be run while
+all cores are busy.
 """
 
+import itertools
 import os
 import shutil
 import signal
@@ -19,6 +21,11 @@ ROOT = Path(__file__).parents[2]
 CELLS = ["task=segmentation", "suite=embedded", "limit=24", "batch_size=1", "num_workers=1"]
 METHODS = "method._target_=tests.slurm.slowly.Rollout,tests.slurm.slowly.TransformerAttribution"
 SHARDS = 3
+# A board; its methods are explained once for two of the tasks, which share their images.
+TASKS = ("segmentation", "perturbation", "faithfulness")
+MODELS = ("embedded/image", "small_vit")
+OF_BOARD = ["--config-dir", str(Path(__file__).parent / "conf"), "suite=embedded", "limit=4", "batch_size=2"]
+METHODS_OF_BOARD = f"{METHODS},tests.slurm.slowly.RawAttention,tests.slurm.slowly.GradCAM"
 BATCHES = 8  # of a shard: 24 samples, one at a time
 LAUNCHER = [
     "hydra/launcher=slurm",
@@ -43,13 +50,18 @@ def check(what: str, holds: bool) -> None:
 
 
 class Sweep:
-    """``python -m bench -m`` in a folder of its own, on a cluster; as a context it ends there."""
+    """``python -m bench -m`` in a folder of its own, on a cluster; as a context it ends there.
 
-    def __init__(self, cluster: Cluster, folder: Path, *overrides: str):
+    Args:
+        results: where those of another sweep are; None for a folder of its own.
+    """
+
+    def __init__(self, cluster: Cluster, folder: Path, *overrides: str, results: Path | None = None):
         self.folder = folder
         folder.mkdir()
         self._output = folder / "output.txt"
-        arguments = [sys.executable, "-m", "bench", "-m", *overrides, f"paths.results={folder / 'results'}"]
+        results = results or folder / "results"
+        arguments = [sys.executable, "-m", "bench", "-m", *overrides, f"paths.results={results}"]
         with self._output.open("wb") as output:
             self.process = subprocess.Popen(
                 arguments, cwd=folder, env=cluster.environment, stdout=output, stderr=subprocess.STDOUT
@@ -72,9 +84,9 @@ class Sweep:
         printed = self.folder / "outputs" / "slurm" / f"{job}_0_log.out"
         return printed.read_text().count(DONE) if printed.exists() else 0
 
-    def tables(self) -> dict[str, bytes]:
-        """The files of the tables made from its results."""
-        make = [sys.executable, "-m", "bench.tables", "table=segmentation", *CELLS]
+    def tables(self, *chosen: str) -> dict[str, bytes]:
+        """The files of all tables made from its results, with those of what is chosen."""
+        make = [sys.executable, "-m", "bench.tables", *(chosen or ("table=segmentation", *CELLS))]
         results = self.folder / "results"
         subprocess.run([*make, f"paths.results={results}"], check=True, stdout=subprocess.DEVNULL)
         return {str(file.relative_to(results)): file.read_bytes() for file in results.glob("*/tables/**/*.*")}
@@ -135,8 +147,40 @@ def examine(folder: Path) -> None:
         expected, tables = whole.tables(), sharded.tables()
         check(f"there are {len(expected)} files of tables", len(expected) == 3)
         check("those of the cluster are the same, byte for byte", tables == expected)
+        board(cluster, folder)
         told_early(cluster, folder)
         report_of_failure(cluster, folder)
+
+
+def board(cluster: Cluster, folder: Path) -> None:
+    """Two models, four methods, three tasks: the tables of one process, no job for what is stored or does not fit."""
+    cluster.environment[PAUSE] = "0"
+    choice = [*OF_BOARD, f"task={','.join(TASKS)}", f"model={','.join(MODELS)}"]
+    cells = len(TASKS) * len(MODELS) * len(METHODS_OF_BOARD.split(","))
+    with Sweep(cluster, folder / "board-whole", *choice, METHODS_OF_BOARD) as whole:
+        check(f"one process computed the {cells} cells of a board", whole.process.wait() == 0)
+    before = len(cluster.jobs())
+    with Sweep(cluster, folder / "board", *choice, METHODS_OF_BOARD, *LAUNCHER) as swept:
+        check("the cluster computed them", swept.process.wait() == 0)
+    check(f"in {cells} jobs", len(cluster.jobs()) == before + cells)
+    for task, model in itertools.product(TASKS, MODELS):
+        chosen = [*OF_BOARD, f"task={task}", f"model={model}"]
+        expected, tables = whole.tables(*chosen), swept.tables(*chosen)
+    check(f"there are {len(expected)} files of tables", len(expected) == 3 * len(TASKS) * len(MODELS))
+    check("those of the cluster are the same, byte for byte", tables == expected)
+    nothing_to_do(cluster, swept, choice)
+
+
+def nothing_to_do(cluster: Cluster, swept: Sweep, choice: list[str]) -> None:
+    """What is stored makes no job, nor does what does not fit, which is said."""
+    before, same = len(cluster.jobs()), [*choice, METHODS_OF_BOARD, *LAUNCHER]
+    with Sweep(cluster, swept.folder / "again", *same, results=swept.folder / "results") as again:
+        check("the same sweep again ends well", again.process.wait() == 0)
+    unfitting = [*OF_BOARD, "task=perturbation", "method=oracle", *LAUNCHER]
+    with Sweep(cluster, swept.folder / "unfit", *unfitting) as unfit:
+        check("a sweep of what does not fit says so", unfit.process.wait() == 2)
+    check("with the reason", "have no annotation" in unfit.output)
+    check("neither submitted a job", len(cluster.jobs()) == before)
 
 
 def told_early(cluster: Cluster, folder: Path) -> None:

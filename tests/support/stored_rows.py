@@ -11,7 +11,7 @@ from bench.config import build, target_of
 from bench.runner.identities import maps_id, measurement_id
 from bench.store.cells import Cell, cells_folder
 from bench.store.code import code_of
-from bench.store.identity import component
+from bench.store.identity import chosen_samples, component
 
 STEPS = 10
 SAMPLES = 40
@@ -76,9 +76,8 @@ def source_of(config: Mapping[str, Any], weights: str = "a" * 64, data: Any = "d
     code = {
         section: code_of(target_of(section, config[section]), section) for section in ("dataset", "model")
     }
-    drawn = {"limit": config["limit"], "seed": config["seed"]}
     return {
-        "dataset": component(config["dataset"], code=code["dataset"], content=data) | drawn,
+        "dataset": component(config["dataset"], code=code["dataset"], content=data) | chosen_samples(config),
         "model": component(config["model"], code=code["model"], content={"weights": weights}),
         "inputs": config["task"]["inputs"],
     }

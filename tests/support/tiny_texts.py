@@ -52,7 +52,7 @@ def write_movies(folder: Path) -> Path:
     return folder
 
 
-def write_model(folder: Path, labels: Sequence[str] = ("NEG", "POS")) -> Path:
+def write_model(folder: Path, labels: Sequence[str] = ("NEG", "POS"), blocks: int = 3) -> Path:
     """The model alone."""
     from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
 
@@ -60,7 +60,7 @@ def write_model(folder: Path, labels: Sequence[str] = ("NEG", "POS")) -> Path:
     config = BertConfig(
         vocab_size=len(PIECES),
         hidden_size=24,
-        num_hidden_layers=3,
+        num_hidden_layers=blocks,
         num_attention_heads=3,
         intermediate_size=48,
         max_position_embeddings=32,

@@ -65,6 +65,32 @@ def test_weights_in_a_file_may_be_those_of_the_suite(keep):
     assert made.name == "segmentation"
 
 
+def test_what_a_suite_itself_offers_has_a_name_of_its_own(keep, tmp_path):
+    """Its other models, and the first of its samples: none replaces the suite's first table."""
+    suite, where = "suite=real", f"paths.results={tmp_path}"
+    findings = tmp_path / "real" / "findings" / "paper"
+    findings.mkdir(parents=True)
+    for name in ("segmentation", "segmentation--first-12"):
+        (findings / f"{name}.md").write_text(f"Written about {name}.")
+    keep("rollout", segmentation(), suite)
+    keep("rollout", segmentation(0.9), suite, "model=real/deit_tiny")
+    made = {
+        name: table(configuration(["task=segmentation", suite, where, *chosen]))
+        for name, chosen in {
+            "segmentation": [],
+            "segmentation--first-12": ["subset=12"],
+            "segmentation--deit_tiny_ln_rounded": ["model=real/deit_tiny"],
+            "segmentation--deit_tiny_ln_rounded--first-12": ["model=real/deit_tiny", "subset=12"],
+        }.items()
+    }
+    assert [one.name for one in made.values()] == list(made)
+    few = made["segmentation--first-12"].markdown()
+    assert "12 samples, the first 12 of the data set in the nested order" in few
+    assert "make table2 SUITE=real PROTOCOL=paper ARGS='subset=12'" in few
+    assert "Written about segmentation--first-12." in few
+    assert "Written about" not in made["segmentation--deit_tiny_ln_rounded"].markdown()
+
+
 def test_a_model_in_another_folder_is_another(keep):
     made = table(keep("rollout", token_f1(), "model.path=/my/bert"))
     assert made.name.startswith("token_f1--")

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from bench.runner.cell import run
-from bench.status.program import main, status
+from bench.status.program import Line, main, per_model, status
 from bench.store.files import claimed
 from tests.support.cells import cell_of
 from tests.support.tiny_images import OPTIONS
@@ -153,3 +153,24 @@ def test_it_writes_nothing(configure, arguments):
     time.sleep(0.01)
     main(arguments)
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
+
+
+def test_what_is_left_is_said_of_each_model():
+    def line(model, state, seconds):
+        return Line("a cell", "masking", "lrp", "predicted", state, seconds_left=seconds, model=model)
+
+    lines = [line("large", "missing", 3600.0), line("large", "running", 60.0), line("large", "missing", None)]
+    assert per_model(lines) == []  # one model alone has its hours in the sum
+    lines += [line("small", "done", 0.0), line("large", "done", 0.0)]
+    assert per_model(lines) == [
+        "  large: 1:01:00 left in 3 cells, and 1 of unknown cost",
+        "  small: all done",
+    ]
+
+
+def test_the_cells_of_an_experiment_are_sought_on_as_many_samples_as_it_asks_for(configure, arguments):
+    run(configure("segmentation", "method=smoothgrad", "method.samples=2"))
+    run(configure("segmentation", "method=tam", "method.start_layer=0"))
+    found = states(status([*arguments, "experiment=compete_dear", "subset=2"]))
+    assert found["integrated_gradients"] == "missing"
+    assert "rollout" not in found

@@ -1,0 +1,1 @@
+"""What a sweep needs, said before anything of it runs."""
