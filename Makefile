@@ -84,6 +84,11 @@ orders: setup ## what the sign of maps and the order of equally relevant patches
 	$(RUN) experiment=orders $(CHOICE)
 	$(BIN)/python -m bench.tables table=orders $(CHOICE)
 
+fill_study: setup ## metric x fill x unit on 50 images: how far the order of methods depends on what replaces a unit
+	$(RUN) experiment=fill_study $(CHOICE)
+	$(BIN)/python -m bench.tables table=fill_study limit=50 $(CHOICE)
+	$(BIN)/python -m bench.tables.fills $(CHOICE)
+
 agreement: setup ## how far the methods agree whose maps of the test images are kept (after make table1; ARGS='task=...')
 	$(BIN)/python -m bench.tables.agreement $(CHOICE)
 
@@ -165,5 +170,5 @@ clean: ## remove .venv, generated data and per-sample rows; tables stay
 	rm -rf .venv .venv-packages site build data/embedded results/*/cells results/*/report outputs multirun wandb .pytest_cache .ruff_cache *.egg-info
 
 .PHONY: help setup constraints quick docs tables table1 table2 figure4 ablation faithfulness localisation plausibility \
-	robustness sanity orders agreement report run sweep $(SWEEPS) finetune-movies \
+	robustness sanity orders fill_study agreement report run sweep $(SWEEPS) finetune-movies \
 	models verify compare-packages speed gpu precision profile train-embedded test test-slow test-cpus browser-test slurm-test lint clean

@@ -36,7 +36,7 @@ _tebench() {
 }
 compdef _tebench tebench""",
 }
-WITH_OVERRIDES = ("run", "tables", "figures", "report", "status", "compare", "check")  # commands
+WITH_OVERRIDES = ("run", "tables", "figures", "report", "status", "compare", "check", "submit")  # commands
 # The keys of an override that name a choice, and the folder of what may stand there.
 GROUP_OF = {
     **{group: group for group in KINDS.values()},

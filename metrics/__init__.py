@@ -9,6 +9,7 @@ from metrics.agreement import (
     top_share_iou,
 )
 from metrics.bootstrap import (
+    Draws,
     Statistic,
     bootstrap,
     interval,
@@ -16,7 +17,7 @@ from metrics.bootstrap import (
 from metrics.bounds import (
     aopc_bounds,
 )
-from metrics.comparisons import Comparisons, compare
+from metrics.comparisons import Comparisons, compare, compare_cells, compare_defined, first_share, letters
 from metrics.curves import (
     aopc,
     area,
@@ -113,6 +114,16 @@ from metrics.plausibility import (
 from metrics.ranking import (
     rank,
 )
+from metrics.rankings import (
+    MeanRanks,
+    RankAgreement,
+    mean_ranks_over_cells,
+    on_common_samples,
+    pair_signs,
+    rank_agreement,
+    ranks,
+    tau_b,
+)
 from metrics.rationales import (
     SpanF1,
     TauToLeaveOneOut,
@@ -187,6 +198,7 @@ __all__ = [
     "Comprehensiveness",
     "Curve",
     "DecisionFlip",
+    "Draws",
     "FerretScores",
     "Infidelity",
     "InpaintedImages",
@@ -196,6 +208,7 @@ __all__ = [
     "MaskedTexts",
     "MeanAveragePrecision",
     "MeanIoU",
+    "MeanRanks",
     "Metric",
     "NormalisedAOPC",
     "Outputs",
@@ -203,6 +216,7 @@ __all__ = [
     "PerturbationAUC",
     "PixelAccuracy",
     "PrecisionRecallF1",
+    "RankAgreement",
     "RationaleScore",
     "RemovalArea",
     "Road",
@@ -229,6 +243,8 @@ __all__ = [
     "box_mask",
     "class_sensitivity",
     "compare",
+    "compare_cells",
+    "compare_defined",
     "completeness",
     "comprehensiveness",
     "decision_flip",
@@ -240,6 +256,7 @@ __all__ = [
     "faithfulness_correlation",
     "ferret_aopc",
     "fill_pixels",
+    "first_share",
     "foreground",
     "gaussian_blur",
     "gini",
@@ -251,6 +268,7 @@ __all__ = [
     "intervals",
     "kendall",
     "leave_one_out",
+    "letters",
     "log_odds",
     "mask_share",
     "mass_accuracy",
@@ -259,10 +277,13 @@ __all__ = [
     "max_sensitivity",
     "mean_average_precision",
     "mean_ranks",
+    "mean_ranks_over_cells",
     "minmax",
     "miou",
     "normalised_aopc",
+    "on_common_samples",
     "orders_planted_maps",
+    "pair_signs",
     "pearson",
     "pixel_accuracy",
     "pixels_of",
@@ -272,8 +293,10 @@ __all__ = [
     "precision_recall_f1",
     "rank",
     "rank_accuracy",
+    "rank_agreement",
     "rank_correlation",
     "rank_groups",
+    "ranks",
     "relative_distance",
     "relative_infidelity",
     "removal_curves",
@@ -290,6 +313,7 @@ __all__ = [
     "subset_masks",
     "subset_sums",
     "sufficiency",
+    "tau_b",
     "tau_to_leave_one_out",
     "tied_share",
     "token_counts",

@@ -95,6 +95,31 @@ class Statistic:
         defined = None if self.defined is None else np.append(self.defined, [True, True])
         return replace(self, terms=np.concatenate([self.terms, self.ends]), defined=defined)
 
+    def among(self, chosen: np.ndarray) -> "Statistic":
+        """This, of some of the samples alone.
+
+        Args:
+            chosen: (n,), boolean; the others do not count any more.
+        """
+        chosen = np.asarray(chosen, dtype=bool)
+        defined = chosen if self.defined is None else self.defined & chosen
+        return replace(self, terms=np.where(chosen[:, None], self.terms, 0), defined=defined)
+
+    def placed(self, places: ArrayLike, n: int) -> "Statistic":
+        """This, its samples being some of n: of the others nothing is known, so they do not count.
+
+        Args:
+            places: (samples,), where each of its own samples stands among the n.
+        """
+        terms, defined = np.zeros((n, self.terms.shape[1])), np.zeros(n, dtype=bool)
+        terms[places], defined[places] = self.terms, self.known
+        return replace(self, terms=terms, defined=defined)
+
+    @property
+    def known(self) -> np.ndarray:
+        """Which samples count, (n,)."""
+        return np.ones(len(self.terms), dtype=bool) if self.defined is None else self.defined
+
     @property
     def count(self) -> int:
         """How many samples count."""
@@ -138,6 +163,63 @@ def bootstrap(statistics: Sequence[Statistic], resamples: int = 10_000, seed: in
         for row, statistic, place in zip(results, statistics, places, strict=True):
             row[start:stop] = statistic.reduce(sums[:, place])
     return results
+
+
+@dataclass(frozen=True)
+class Draws:
+    """How much each of n samples counts in each of some resamples, drawn once and used for any statistics.
+
+    Attributes:
+        counts: (resamples, n), whole numbers.
+    """
+
+    counts: np.ndarray
+
+    @classmethod
+    def bootstrap(cls, n: int, resamples: int = 10_000, seed: int = 0) -> "Draws":
+        """The resamples with replacement of :func:`bootstrap`, so numbers of both are paired."""
+        counts = np.empty((resamples, n), dtype=np.uint16)
+        stop = 0
+        for drawn in _times_drawn(n, resamples, max(1, CHUNK // n), seed):
+            start, stop = stop, stop + len(drawn)
+            counts[start:stop] = drawn
+        return cls(counts)
+
+    @classmethod
+    def halves(cls, n: int, splits: int = 200, seed: int = 0) -> tuple["Draws", "Draws"]:
+        """Random halves of n samples, ⌊n / 2⌋ of them and the others, in each of ``splits`` splits.
+
+        Raises:
+            ValueError: for fewer than two samples.
+        """
+        if n < 2:
+            raise ValueError(f"{n} samples cannot be halved")
+        order = np.random.default_rng(seed).random((splits, n)).argsort(axis=1, kind="stable")
+        first = order.argsort(axis=1, kind="stable") < n // 2
+        return cls(first.astype(np.uint16)), cls((~first).astype(np.uint16))
+
+    def of(self, statistics: Sequence[Statistic]) -> np.ndarray:
+        """Each statistic on each resample: (statistics, resamples); NaN where it is defined on none of its samples.
+
+        Raises:
+            ValueError: if a statistic is of another number of samples.
+        """
+        resamples, n = self.counts.shape
+        if wrong := [len(s.terms) for s in statistics if len(s.terms) != n]:
+            raise ValueError(f"statistics: expected {n} samples, got {wrong[0]}")
+        results = np.empty((len(statistics), resamples))
+        if not statistics:
+            return results
+        columns, places = _distinct_columns(statistics)
+        step, width = max(1, CHUNK // max(n, len(columns))), max(1, BLOCK // n)
+        for start in range(0, resamples, step):
+            counts = self.counts[start : start + step].astype(np.float64)
+            blocks = (columns[i : i + width] for i in range(0, len(columns), width))
+            sums = np.concatenate([_product(counts, _stacked(block)) for block in blocks], axis=1)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                for row, statistic, place in zip(results, statistics, places, strict=True):
+                    row[start : start + step] = statistic.reduce(sums[:, place])
+        return results
 
 
 def _stacked(columns: Sequence[np.ndarray]) -> np.ndarray:

@@ -1,7 +1,7 @@
 """What a metric is: a formula on stored columns, with all that a reader of its numbers must know."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -50,11 +50,16 @@ class Metric(ABC):
         columns: the names of the columns that are read.
         measurements: the measurements (files of ``conf/measurement``) that give them, for a metric that has no
             file of its own.
+        scale: what the numbers of the samples are multiplied with, of a mean.
+        of_sums: of a metric that is no mean over samples, from sums (…, terms) of its statistics' terms to the
+            metric (…), as a static method; None for a mean.
     """
 
     version: ClassVar[int] = 1
     columns: ClassVar[tuple[str, ...]] = ()
     measurements: ClassVar[tuple[str, ...]] = ()
+    scale: ClassVar[float] = 1.0
+    of_sums: ClassVar[Callable[[np.ndarray], np.ndarray] | None] = None
 
     name: str
     title: str

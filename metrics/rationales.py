@@ -61,14 +61,15 @@ class SpanF1(Metric):
         else:
             shares = [hits / np.where(whole > 0, whole, 1) for whole in (predicted, annotated)]
             terms = np.stack([shares[0], predicted > 0, shares[1], annotated > 0], axis=1).astype(float)
-        return Statistic(terms, _f1)
+        return Statistic(terms, self.of_sums)
 
-
-def _f1(sums: np.ndarray) -> np.ndarray:
-    """F1 (…) of sums (…, 4): of a precision and its number, of a recall and its number; 0/0 is 0."""
-    precision, recall = (sums[..., i] / np.where(sums[..., i + 1] > 0, sums[..., i + 1], 1) for i in (0, 2))
-    total = precision + recall
-    return 2 * precision * recall / np.where(total > 0, total, 1)
+    @staticmethod
+    def of_sums(sums: np.ndarray) -> np.ndarray:
+        """F1 (…) of sums (…, 4): of a precision and its number, of a recall and its number; 0/0 is 0."""
+        pairs = ((sums[..., i], sums[..., i + 1]) for i in (0, 2))
+        precision, recall = (share / np.where(number > 0, number, 1) for share, number in pairs)
+        total = precision + recall
+        return 2 * precision * recall / np.where(total > 0, total, 1)
 
 
 @dataclass(frozen=True, kw_only=True)

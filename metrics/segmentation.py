@@ -3,7 +3,7 @@
 Chefer, Gur, Wolf, CVPR 2021, section 4, on ImageNet-Segmentation (Guillaumin, Küttel, Ferrari, 2014).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -190,8 +190,12 @@ class PixelAccuracy(Metric):
             [0, counts[:, 1].mean()],
             [counts[:, 1].mean()] * 2,
         ]  # an image of mean size, all wrong or all right
-        statistic = Statistic(counts, lambda sums: pixel_accuracy(sums[..., :1], sums[..., 1:]))
-        return {0: replace(statistic, ends=np.array(ends))}
+        return {0: Statistic(counts, self.of_sums, ends=np.array(ends))}
+
+    @staticmethod
+    def of_sums(sums: np.ndarray) -> np.ndarray:
+        """From sums of right and of all pixels (…, 2)."""
+        return pixel_accuracy(sums[..., :1], sums[..., 1:])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,13 +203,14 @@ class MeanAveragePrecision(Metric):
     """Mean over images of :func:`average_precision`, in per cent. Column: ``average_precision``."""
 
     columns: ClassVar[tuple[str, ...]] = ("average_precision",)
+    scale: ClassVar[float] = 100.0
 
     unit: str = "%"
     range: tuple[float, float] = (0.0, 100.0)
 
     def statistics(self, columns: Columns) -> dict[int, Statistic]:
         """The mean at k = 0."""
-        return {0: Statistic.mean(columns["average_precision"], scale=100)}
+        return {0: Statistic.mean(columns["average_precision"], self.scale)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,5 +231,9 @@ class MeanIoU(Metric):
         counts = np.concatenate([stacked(columns["intersection"], 2), stacked(columns["union"], 2)], axis=1)
         union = counts[:, 2:].mean(axis=0)  # of a mean image, of which nothing is found or everything
         ends = np.array([[0, 0, *union], [*union, *union]])
-        statistic = Statistic(counts, lambda sums: miou(sums[..., None, :2], sums[..., None, 2:]))
-        return {0: replace(statistic, ends=ends)}
+        return {0: Statistic(counts, self.of_sums, ends=ends)}
+
+    @staticmethod
+    def of_sums(sums: np.ndarray) -> np.ndarray:
+        """From sums of both intersections and of both unions (…, 4)."""
+        return miou(sums[..., None, :2], sums[..., None, 2:])

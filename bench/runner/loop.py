@@ -129,7 +129,7 @@ class Explainer:
         kept = self.kept.get(variant)
         if kept is None or not all(name in kept for name in batch.ids):
             return None
-        maps = _restored([kept[name] for name in batch.ids], batch, self.model)
+        maps = restored([kept[name] for name in batch.ids], batch, self.model)
         maps = replace(maps, word_score=getattr(self.method, "word_score", None))
         if variant is not None:
             return maps
@@ -336,8 +336,8 @@ def _kept_columns(maps: Maps, batch: Batch) -> dict[str, Sequence]:
     return {"explained_class": maps.target.tolist(), "prefix": list(prefix), **columns}
 
 
-def _restored(rows: Sequence[Mapping[str, Any]], batch: Batch, model: Model) -> Maps:
-    """Kept rows as the maps of a batch.
+def restored(rows: Sequence[Mapping[str, Any]], batch: Batch, model: Model) -> Maps:
+    """Rows of maps, as the store keeps them, as the maps of a batch.
 
     Raises:
         BenchError: if a text's tokens are not those that were explained.

@@ -161,7 +161,7 @@ class Task:
         metrics: for each its section of the configuration: ``_target_``, its arguments, and under ``reads``
             the measurements whose columns it reads.
         table: facts for tables, pages and figures: ``make`` (the target that makes the table), ``experiments``
-            (files of ``conf/experiment`` with its cells), ``caption`` (of its curves), ``published_on`` (model and
+            (files of ``conf/experiment`` with its cells), ``family`` (of its metrics, on the board), ``caption`` (of its curves), ``published_on`` (model and
             data of the published numbers, in words) and ``published`` (the titles of both), ``protocol`` (the
             sections of a protocol that concern it).
 

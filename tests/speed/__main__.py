@@ -13,6 +13,7 @@ import bench  # noqa: F401  first: see its docstring
 from bench.errors import BenchError
 from bench.runner.resources import device_of, keep_freed_memory
 from tests.speed import cells
+from tests.speed.board import board
 from tests.speed.explaining import (
     BOUNDED,
     UNIT_BATCH,
@@ -29,7 +30,7 @@ from tests.speed.reference import reference
 from tests.speed.scoring import imputation, removal, scoring
 from tests.speed.timing import HEAD, Line, seconds
 
-PARTS = ("explaining", "classes", "memory", "scoring", "perturbation", "scaling", "start")
+PARTS = ("explaining", "classes", "memory", "scoring", "perturbation", "scaling", "start", "board")
 
 INTRODUCTION = """# Speed on {device}
 
@@ -79,6 +80,8 @@ def lines(options: argparse.Namespace, device: torch.device, scratch: Path) -> I
             yield cells.perturbation(model, images, batch, n, device, scratch)
     if "scaling" in parts:
         yield cells.scaling(n, (100, 10_000), scratch)
+    if "board" in parts:
+        yield from board(min(n, 3), scratch / "board")
 
 
 def main() -> None:

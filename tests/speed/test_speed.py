@@ -10,6 +10,7 @@ from bench.errors import BenchError
 from tests.speed import __main__ as speed
 from tests.speed import cells
 from tests.speed import profile as profile_module
+from tests.speed.board import board
 from tests.speed.explaining import (
     METHODS,
     PASS,
@@ -188,6 +189,13 @@ def test_a_perturbation_cell_is_measured_in_its_passes(monkeypatch, tmp_path):
 def test_long_cells_are_compared_with_short_ones(tmp_path):
     line = cells.scaling(1, (1, 2), tmp_path)
     assert line.values[0] > 0
+
+
+def test_the_board_is_timed(tmp_path):
+    (line,) = board(1, tmp_path, methods=4, models=2, samples=40)
+    assert line.what == "board of 4 methods, 2 models, 20 metrics, 40 samples"
+    assert line.values[0] > 0
+    assert line.note.startswith("page of")
 
 
 @pytest.mark.slow
