@@ -7,6 +7,7 @@ import captum.metrics
 import numpy as np
 import quantus
 import torch
+from quantus.functions.complexity_func import discrete_entropy
 
 import metrics
 from tests.packages.subjects import SIDE, Network, images, maps, masks
@@ -38,7 +39,7 @@ class Pair(NamedTuple):
 
 def of_quantus(metric: Callable, model: Any = None, **given: Any) -> np.ndarray:
     """What a metric of Quantus makes of the maps."""
-    model = Network().eval() if model is None else model
+    model = (Network() if model is None else model).eval()
     arguments = {
         "x_batch": images(),
         "y_batch": np.zeros(len(images()), int),
@@ -82,7 +83,7 @@ def _shape() -> Iterator[Pair]:
     yield Pair("Quantus Complexity", theirs, metrics.entropy(ours).numpy(), 1e-7)
     own = metrics.efficient_mprt(metrics.histogram_entropy(ours), metrics.histogram_entropy(ours**3))
     theirs = [
-        [quantus.discrete_entropy(a=m, x=m, n_bins=100) for m in each]
+        [discrete_entropy(a=m, x=m, n_bins=100) for m in each]
         for each in (maps()[:, None], maps()[:, None] ** 3)
     ]
     found = (np.array(theirs[1]) - theirs[0]) / theirs[0]
@@ -105,17 +106,16 @@ def _removal() -> Iterator[Pair]:
     flipping = quantus.PixelFlipping(features_in_step=step, perturb_baseline=0.0, **PLAIN)
     ours = _curves(list(range(step, PIXELS + 1, step)))
     yield Pair("Quantus PixelFlipping", of_quantus(flipping, softmax=True), ours.probability.numpy(), FLOAT32)
-    # Regions of 4 × 4 pixels in the order of their sum, each the drop of the logit.
+    # Regions of 4 × 4 pixels in the order of their sum, each the drop of the probability.
     regions = quantus.RegionPerturbation(patch_size=4, regions_evaluation=16, perturb_baseline=0.0, **PLAIN)
     inputs, grid = torch.from_numpy(images()), (SIDE // 4, SIDE // 4)
     sums = torch.from_numpy(maps()).view(-1, 4, 4, 4, 4).sum((2, 4)).flatten(1)
     masked = metrics.MaskedImages(Network(), inputs, torch.zeros(1, 1, 1, 1), grid)
     counts = torch.arange(17)
     target = torch.zeros(len(inputs), dtype=torch.long)
-    logit = metrics.removal_curves(masked, metrics.rank(sums), counts, counts[:0], target)[0].logit
-    yield Pair(
-        "Quantus RegionPerturbation", of_quantus(regions), (logit[:, :1] - logit[:, 1:]).numpy(), FLOAT32
-    )
+    p = metrics.removal_curves(masked, metrics.rank(sums), counts, counts[:0], target)[0].probability
+    theirs = of_quantus(regions, softmax=True)
+    yield Pair("Quantus RegionPerturbation", theirs, (p[:, :1] - p[:, 1:]).numpy(), FLOAT32)
 
 
 def _drawn(subsets: int, size: int) -> tuple[torch.Tensor, np.ndarray]:
@@ -177,7 +177,8 @@ def _infidelity(chosen: torch.Tensor, sums: torch.Tensor, drops: np.ndarray) -> 
 def saliency(inputs: torch.Tensor) -> torch.Tensor:
     """|∂ logit 0 / ∂ pixel| of the network in double precision, (batch, 1, SIDE, SIDE)."""
     network, inputs = Network().double(), inputs.double().detach().requires_grad_()
-    return torch.autograd.grad(network(inputs)[:, 0].sum(), inputs)[0].abs()
+    with torch.enable_grad():
+        return torch.autograd.grad(network(inputs)[:, 0].sum(), inputs)[0].abs()
 
 
 def _sensitivity() -> Pair:

@@ -4,6 +4,8 @@ A metric that is added there is tested here by itself. Which numbers are undefin
 is NaN and counts no sample.
 """
 
+import re
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar
@@ -34,6 +36,7 @@ SMALL = (
     *(
         "task.metrics.faithfulness_correlation.chosen=[8]",
         "task.metrics.faithfulness_rank_correlation.chosen=[8]",
+        "task.metrics.infidelity.chosen=[8]",
     ),
     *(
         "protocol.perturbation.scores.hits=[label,predicted]",
@@ -53,7 +56,13 @@ IN_MASKS = (
 )
 OF_TWO_CLASSES = ("class_sensitivity", "class_similarity")
 OF_MASKS = ("pixel_accuracy", "map", "miou", "class_sensitivity")
-ONE_CLASS = "one class"
+
+# What is given, as a section of the configuration, a key and its value.
+CONSTANT, ZEROS, NEGATIVE, NAN = (
+    ("method", "kind", kind) for kind in ("constant", "zeros", "negative", "nan")
+)
+OUTSIDE = ("dataset", "mask", "outside")
+ONE_CLASS = ("model", "classes", 1)
 
 
 def none_of(*names):
@@ -62,22 +71,22 @@ def none_of(*names):
 
 # By modality and input: which numbers are undefined, and on how many of the three samples they are defined. All others
 # are defined on all. What cannot be measured there at all is left out, and refused with a message (below).
-LEFT_OUT = {("+dataset.mask=outside",): OF_MASKS, (ONE_CLASS,): OF_TWO_CLASSES}
+LEFT_OUT = {OUTSIDE: OF_MASKS, ONE_CLASS: OF_TWO_CLASSES}
 UNDEFINED = {
-    ("image", ()): {},
-    ("image", ("+method.kind=constant",)): none_of(*CORRELATIONS, *COMPARED),
-    ("image", ("+method.kind=zeros",)): none_of(
+    ("image", None): {},
+    ("image", CONSTANT): none_of(*CORRELATIONS, *COMPARED),
+    ("image", ZEROS): none_of(
         *CORRELATIONS, *COMPARED, *POSITIVE, "max_sensitivity", "average_sensitivity", "saco"
     ),
-    ("image", ("+method.kind=negative",)): none_of(*POSITIVE),
-    ("image", ("+dataset.mask=empty",)): dict.fromkeys(IN_MASKS, 2),
-    ("image", ("+dataset.mask=full",)): {"roc_auc": 2, "energy_over_chance": 2},
-    ("image", ("+dataset.mask=outside",)): dict.fromkeys(IN_MASKS, 2),
-    ("image", (ONE_CLASS,)): none_of(*CORRELATIONS, "infidelity", "normalised_aopc"),
-    ("text", ()): {},
-    ("text", ("+method.kind=constant",)): none_of(*COMPARED, "tau_leave_one_out"),
-    ("text", ("+method.kind=zeros",)): none_of(*COMPARED, "tau_leave_one_out"),
-    ("text", ("+method.kind=negative",)): {},
+    ("image", NEGATIVE): none_of(*POSITIVE),
+    ("image", ("dataset", "mask", "empty")): dict.fromkeys(IN_MASKS, 2),
+    ("image", ("dataset", "mask", "full")): {"roc_auc": 2, "energy_over_chance": 2},
+    ("image", OUTSIDE): dict.fromkeys(IN_MASKS, 2),
+    ("image", ONE_CLASS): none_of(*CORRELATIONS, "infidelity", "normalised_aopc"),
+    ("text", None): {},
+    ("text", CONSTANT): none_of(*COMPARED, "tau_leave_one_out"),
+    ("text", ZEROS): none_of(*COMPARED, "tau_leave_one_out"),
+    ("text", NEGATIVE): {},
 }
 
 
@@ -95,13 +104,13 @@ class Given:
 
     def __call__(self, forward, inputs, target):
         shape = inputs["input_ids"].shape if isinstance(inputs, dict) else (len(inputs), 17)
-        rising = torch.arange(1.0, shape[1] + 1) / shape[1]
+        rising = torch.arange(1.0, shape[1] + 1) / 1000
         row = {
             "constant": torch.full_like(rising, 0.25),
             "zeros": torch.zeros_like(rising),
             "negative": -rising,
             "distinct": rising,
-            "nan": rising.where(rising < 1, torch.nan),
+            "nan": rising.where(rising != rising[2], torch.nan),
         }[self.kind]
         return row.expand(*shape)
 
@@ -148,27 +157,44 @@ def composed(root, tmp_path_factory):
     model = timm.create_model("vit_tiny_patch16_224", **(TINY | {"num_classes": 1}))
     save_file(model.state_dict(), of_one_class)
 
-    def composed(modality, *overrides, left_out=()):
-        one_class = ONE_CLASS in overrides
-        given = [each for each in overrides if each != ONE_CLASS]
-        names = ",".join(METRICS)
-        method = ("method=custom", f"method._target_={__name__}.Given")
+    @cache  # to put so many choices together takes long
+    def whole(modality):
+        task = {"image": "localisation", "text": "plausibility"}[modality]
+        own = re.findall(
+            r"/metric@task\.metrics\.(\w+)", (PROJECT / "conf" / "task" / f"{task}.yaml").read_text()
+        )
+        added = ",".join(name for name in METRICS if name not in own)
+        settings = (
+            f"task={task}",
+            f"+metric={added}",
+            "method=custom",
+            f"method._target_={__name__}.Given",
+            *SMALL,
+        )
         if modality == "text":
-            settings = ("task=plausibility", f"+metric={names}", *method, *SMALL, *given)
-            config = text_configuration(texts, tmp_path_factory.mktemp("results"), *settings)
+            return text_configuration(texts, tmp_path_factory.getbasetemp(), *settings)
+        return configuration(
+            [
+                *(*settings, f"dataset._target_={__name__}.Pictures", "~dataset.path"),
+                *(
+                    "model=timm",
+                    "model.architecture=vit_tiny_patch16_224",
+                    OPTIONS,
+                    "protocol.images.size=32",
+                ),
+                *(f"model.checkpoint={root / 'tiny.safetensors'}", "device=cpu"),
+            ]
+        )
+
+    def composed(modality, given=None, left_out=()):
+        config = deepcopy(whole(modality))
+        config["paths"]["results"] = str(tmp_path_factory.mktemp("results"))
+        section, key, value = given or ("method", "kind", "distinct")
+        if (section, key) == ("model", "classes"):
+            config["model"]["checkpoint"] = str(of_one_class)
+            config["model"]["options"]["num_classes"] = value
         else:
-            options = OPTIONS.replace("num_classes:3", "num_classes:1") if one_class else OPTIONS
-            checkpoint = of_one_class if one_class else root / "tiny.safetensors"
-            config = configuration(
-                [
-                    *("task=localisation", f"+metric={names}", *method, *SMALL),
-                    *(f"dataset._target_={__name__}.Pictures", "~dataset.path"),
-                    *("model=timm", "model.architecture=vit_tiny_patch16_224", options),
-                    *(f"model.checkpoint={checkpoint}", "protocol.images.size=32", "device=cpu"),
-                    f"paths.results={tmp_path_factory.mktemp('results')}",
-                    *given,
-                ]
-            )
+            config[section][key] = value
         metrics = {name: each for name, each in of_modality(config, modality).items() if name not in left_out}
         return config | {"task": config["task"] | {"metrics": metrics}}
 
@@ -196,8 +222,8 @@ def outcome(composed):
     """What all metrics of a modality make of some input: the statistics, and the metrics. Each input is run once."""
 
     @cache
-    def outcome(modality, *overrides):
-        config = composed(modality, *overrides, left_out=LEFT_OUT.get(overrides, ()))
+    def outcome(modality, given):
+        config = composed(modality, given, LEFT_OUT.get(given, ()))
         run(config)
         plan = Plan.of(config)
         rows = [cell.result().rows for _, cell in plan.measured]
@@ -207,9 +233,9 @@ def outcome(composed):
     return outcome
 
 
-@pytest.mark.parametrize(("modality", "overrides"), UNDEFINED)
-def test_every_number_is_in_its_range_or_undefined(outcome, modality, overrides):
-    statistics, built = outcome(modality, *overrides)
+@pytest.mark.parametrize(("modality", "given"), UNDEFINED)
+def test_every_number_is_in_its_range_or_undefined(outcome, modality, given):
+    statistics, built = outcome(modality, given)
     lacking = {}
     for (name, k), statistic in statistics.items():
         least, greatest = built[name].range
@@ -222,25 +248,25 @@ def test_every_number_is_in_its_range_or_undefined(outcome, modality, overrides)
         if statistic.count < 3:
             lacking[name] = statistic.count
     lacking.pop("class_sensitivity", None)  # it hangs on the classes that a model of random weights predicts
-    assert lacking == UNDEFINED[modality, overrides]
+    assert lacking == UNDEFINED[modality, given]
 
 
 def test_no_metric_is_left_out(outcome):
     """Each has been measured on images or on texts."""
-    measured = {name for modality in ("image", "text") for name, _ in outcome(modality)[0]}
+    measured = {name for modality in ("image", "text") for name, _ in outcome(modality, None)[0]}
     assert measured == set(METRICS)
 
 
 @pytest.mark.parametrize(
-    ("modality", "overrides", "named"),
+    ("modality", "given", "named"),
     [
-        ("image", ("+method.kind=nan",), r"NaN or infinite relevance for a, b, c"),
-        ("text", ("+method.kind=nan",), r"NaN or infinite relevance for"),
-        ("image", (ONE_CLASS,), r"it has one class, so there is no other to explain"),
-        ("image", ("+dataset.mask=outside",), r"segmentation needs masks|needs two objects"),
-        ("image", ("+dataset.label=null",), r"no class"),
+        ("image", NAN, r"NaN or infinite relevance for a, b, c"),
+        ("text", NAN, r"NaN or infinite relevance for"),
+        ("image", ONE_CLASS, r"it has one class, so there is no other to explain"),
+        ("image", OUTSIDE, r"segmentation needs masks|needs two objects"),
+        ("image", ("dataset", "label", None), r"no class"),
     ],
 )
-def test_what_cannot_be_measured_is_refused_with_one_message(composed, modality, overrides, named):
+def test_what_cannot_be_measured_is_refused_with_one_message(composed, modality, given, named):
     with pytest.raises(BenchError, match=named):
-        run(composed(modality, *overrides))
+        run(composed(modality, given))
