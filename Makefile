@@ -90,7 +90,7 @@ fill_study: setup ## metric x fill x unit on 50 images: how far the order of met
 	$(BIN)/python -m bench.tables.fills $(CHOICE)
 
 agreement: setup ## how far the methods agree whose maps of the test images are kept (after make table1; ARGS='task=...')
-	$(BIN)/python -m bench.tables.agreement $(CHOICE)
+	$(BIN)/python -m bench.agreement $(CHOICE)
 
 # Cells, figure and table of a task whose experiment has its name.
 define scored

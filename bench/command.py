@@ -55,6 +55,7 @@ COMMANDS = {
     "compare": Command("bench.compare", "two methods: difference, interval and p-value over the same samples"),
     "board": Command("bench.board.__main__", "methods ranked with what their samples say: tables, a page, and its check"),
     "submit": Command("bench.board.submit", "finished cells as entries of the board"),
+    "agreement": Command("bench.agreement", "how far the methods' kept maps agree"),
     "explain": Command("bench.explain.cli", "one picture or text of your own"),
     "status": Command("bench.status.__main__", "what is done, running and missing"),
     "list": Command("bench.listing", "methods, metrics, models, datasets, tasks, protocols, suites, experiments"),

@@ -36,7 +36,8 @@ _tebench() {
 }
 compdef _tebench tebench""",
 }
-WITH_OVERRIDES = ("run", "tables", "figures", "report", "status", "compare", "check", "submit")  # commands
+# Commands.
+WITH_OVERRIDES = ("run", "tables", "figures", "report", "status", "compare", "agreement", "check", "submit")
 # The keys of an override that name a choice, and the folder of what may stand there.
 GROUP_OF = {
     **{group: group for group in KINDS.values()},

@@ -139,18 +139,35 @@ def words_html(
     marked = np.zeros(len(words), dtype=bool) if rationale is None else np.asarray(rationale, dtype=bool)
     scale = scale or scale_of(relevance if len(relevance) else np.zeros(1))
     looks = [
-        f'style="{_on(shade)}" title="{value:.3g}"'
+        f'style="{on(shade)}" title="{value:.3g}"'
         for shade, value in zip(colours(relevance, scale, "words"), relevance, strict=True)
     ]
     looks += ['class="unseen" style="font-style:italic"'] * (len(words) - len(relevance))
-    spans = [f"<span {look}>{html.escape(word)}</span>" for word, look in zip(words, looks, strict=True)]
+    return _paragraph(words, looks, marked, colours(0, scale, "words"))
+
+
+def unshaded_html(words: Sequence[str], rationale: np.ndarray) -> str:
+    """The paragraph of :func:`words_html` before any map is laid behind its words, each of which is one ``span``.
+
+    Args:
+        rationale: (len(words),), boolean.
+    """
+    return _paragraph(words, [""] * len(words), rationale, colours(0, Scale(0, 1), "words"))
+
+
+def _paragraph(words: Sequence[str], looks: Sequence[str], marked: np.ndarray, ground: np.ndarray) -> str:
+    """Words with the attributes of each, on a ground of their own; the marked ones are underlined."""
+    spans = [
+        f"<span{look and ' '}{look}>{html.escape(word)}</span>"
+        for word, look in zip(words, looks, strict=True)
+    ]
     parts = []
     for in_rationale, group in groupby(zip(spans, marked, strict=True), key=itemgetter(1)):
         run = " ".join(span for span, _ in group)
         # A border, as a line through the shade could not be told from a dark one.
         line = '<u class="rationale" style="text-decoration:none;border-bottom:2px solid">'
         parts.append(f"{line}{run}</u>" if in_rationale else run)
-    style = f"{_on(colours(0, scale, 'words'))};padding:.6em;line-height:1.8;overflow-wrap:anywhere"
+    style = f"{on(ground)};padding:.6em;line-height:1.8;overflow-wrap:anywhere"
     return f'<p class="words" style="{style}">{" ".join(parts)}</p>'
 
 
@@ -190,7 +207,8 @@ def readable_on(colour: np.ndarray) -> str:
     return WHITE if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.05 else BLACK
 
 
-def _on(colour: np.ndarray) -> str:
+def on(colour: np.ndarray) -> str:
+    """The style of text on a ground of red, green and blue in 0..1."""
     return f"background:{hexadecimal(colour)};color:{readable_on(colour)}"
 
 

@@ -9,8 +9,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pandas as pd
-
 from bench.catalogue import Catalogue
 from bench.cli import command_line, show, tell
 from bench.config import config_dirs, overrides_of
@@ -82,6 +80,8 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
         BenchError: for a kind that there is not.
     """
+    import pandas as pd  # --help needs nothing of it
+
     kinds = [a for a in overrides_of(arguments) if a != "--json"]
     if unknown := [kind for kind in kinds if kind not in KINDS]:
         raise BenchError(f"{unknown[0]}: {did_you_mean(unknown[0], KINDS)}")

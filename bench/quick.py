@@ -7,10 +7,7 @@ it. Further overrides are taken as by ``python -m bench`` (``limit=8``, ``method
 from collections.abc import Sequence
 
 from bench.cli import command_line, say, show
-from bench.config import configuration
 from bench.errors import BenchError
-from bench.runner.cell import run
-from bench.tables.table import table
 
 METHODS = "raw_attention,rollout,transformer_attribution,random,oracle"
 CHOICE = ("suite=embedded", "task=segmentation", "limit=32")
@@ -27,6 +24,10 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
         BenchError: for another suite or task, or what a cell refuses.
     """
+    from bench.config import configuration  # --help needs nothing of these
+    from bench.runner.cell import run
+    from bench.tables.table import table
+
     if chosen := [a for a in arguments if a.startswith(OWN)]:
         raise BenchError(
             f"{chosen[0]}: quick is of embedded images alone; use tebench run and tebench tables"

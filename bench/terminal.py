@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 INTERVAL = re.compile(r"^(?P<number>.*?\S)(?P<rest> [\[(].*?[\])])(?P<mark> ≈)?$")
+SENTENCE = 32  # columns of the terminal that sentences are given at least; what is longer is one
 GAP = 2  # columns of the terminal between two of a table: a blank, and the line that this box does not draw
 
 
@@ -110,20 +111,32 @@ def _marked(cell: str) -> Text:
 
 
 def _least(column: Sequence[Text], is_first: bool, may_wrap: bool) -> int:
-    """The columns of the terminal that a column needs; its heading, and names in the first, may wrap between words."""
+    """The columns of the terminal that a column needs.
+
+    Its heading may wrap between words, and so may names in the first column and sentences in the others.
+    """
+    is_prose = _is_prose(column)
+    wraps = may_wrap and (is_first or is_prose)
     parts = [
         part
         for place, text in enumerate(column)
-        for part in (text.plain.split() if place == 0 or (is_first and may_wrap) else text.plain.splitlines())
+        for part in (text.plain.split() if place == 0 or wraps else text.plain.splitlines())
     ]
-    return max((Text(part).cell_len for part in parts), default=0)
+    return max((Text(part).cell_len for part in parts), default=0) if not (wraps and is_prose) else SENTENCE
+
+
+def _is_prose(column: Sequence[Text]) -> bool:
+    """Whether a column has sentences, not names and numbers."""
+    return any(" " in text.plain and max(map(len, text.plain.splitlines())) > SENTENCE for text in column[1:])
 
 
 def _table(columns: Sequence[Sequence[Text]], widths: Sequence[int]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), pad_edge=False, show_edge=False)
     several = any("\n" in cell.plain for column in columns for cell in column[1:])
     for number, (column, width) in enumerate(zip(columns, widths, strict=True)):
-        table.add_column(column[0], justify="left" if number == 0 else "right", width=width, overflow="fold")
+        numbers = any(character.isdigit() for text in column[1:] for character in text.plain[:2])
+        side = "right" if number and numbers and not _is_prose(column) else "left"
+        table.add_column(column[0], justify=side, width=width, overflow="fold")
     for place, row in enumerate(zip(*(column[1:] for column in columns), strict=True)):
         table.add_row(*row, end_section=several and place < len(columns[0]) - 2)
     return table

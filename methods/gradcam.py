@@ -14,6 +14,9 @@ from methods.relevance import Forward, Inputs, Tape
 class GradCAM:
     """The last block's attention, its heads weighted by their mean gradient, clamped at zero.
 
+    minmax((E_h w_h A_h^(B))⁺), the row that the model reads, where w_h is the mean of ∇A_h^(B), the gradient of
+    the explained logit at the attention of head h.
+
     GradCAM (Selvaraju et al., ICCV 2017, arXiv 1610.02391) with attention heads in the place of channels,
     as the paper's baseline has it. A map that is nowhere positive is 0 everywhere.
 

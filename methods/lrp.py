@@ -13,8 +13,14 @@ from methods.relevance import DTYPE, OLDER, Forward, Inputs, RuleSet, Tape
 class LRP:
     """Relevance of the input itself: of every pixel, or of every token that enters the encoder.
 
-    The baseline of the paper: the older rules, under which the total is not kept. Images: summed over the
-    channels. Text: what reaches the embeddings, summed over the hidden dimension.
+    From 1 on the explained logit backwards, every layer hands its relevance R to what it was computed from:
+    a linear layer R_x = x⁺ ⊙ (S₁ W⁺) + x⁻ ⊙ (S₂ W⁻), with S₁ = R / x⁺W⁺ᵀ and S₂ = R / x⁻W⁻ᵀ; a sum each
+    summand's share of it; a product of two matrices half to each. Images: summed over the channels. Text: what
+    reaches the embeddings, summed over the hidden dimension.
+
+    Bach et al., "On Pixel-Wise Explanations for Non-Linear Classifier Decisions by Layer-Wise Relevance
+    Propagation", PLOS ONE 2015, as the baseline of Chefer, Gur & Wolf (CVPR 2021, arXiv 2012.09838) has it:
+    the older rules, under which the total is not kept.
 
     Args:
         rules: how relevance is propagated.

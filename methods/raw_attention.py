@@ -15,7 +15,7 @@ class RawAttention:
 
     That is the class token's row, where there is one (see :meth:`methods.relevance.Tape.readout`).
 
-    It does not depend on the explained class.
+    It does not depend on the explained class. A baseline of Chefer, Gur & Wolf (CVPR 2021, arXiv 2012.09838).
     """
 
     version: ClassVar[int] = 1

@@ -51,7 +51,7 @@ def test_pictures_are_of_methods_and_small():
     assert sum(file.stat().st_size for file in pictures) < 1_000_000
 
 
-def test_every_method_has_a_page_with_a_reference():
+def test_every_method_has_a_page_with_formula_and_reference():
     """Its module's docstring, or that of its class."""
     from bench.config import target_of
 
@@ -62,6 +62,9 @@ def test_every_method_has_a_page_with_a_reference():
             cls = target_of("method", {"_target_": target})
             text = (sys.modules[cls.__module__].__doc__ or "") + (cls.__doc__ or "")
             assert len(text) > 200, f"{name}: the page would be empty"
+            if facts.method(name).competes:
+                assert re.search(r"\b(19|20)\d\d\b", text), f"{name}: no reference"
+                assert re.search(r"\*\*Formula\.\*\*|[=Σ∇⊙⁺]|E_h", text), f"{name}: no formula"
 
 
 @pytest.fixture(scope="module")

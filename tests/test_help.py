@@ -30,6 +30,13 @@ PROGRAMS = {
     "bench.status": "--json",
     "bench.finetune": "learning_rate",
     "bench.embedded.train": "--only",
+    "bench.quick": "limit=8",
+    "bench.compare": "--json",
+    "bench.check": "--config-dir",
+    "bench.listing": "experiments",
+    "bench.verify": "golden=FOLDER",
+    "bench.agreement": "Spearman",
+    "bench.completion": "zsh",
 }
 CODE = """
 import runpy, sys

@@ -62,6 +62,20 @@ def test_a_table_that_goes_on_below_has_its_first_column_again():
     )
 
 
+def test_sentences_wrap_beside_names_that_do_not():
+    sentence = (
+        "Small stand-ins that the project makes itself, so that every part of it runs anywhere, and at once."
+    )
+    names = ["embedded_with_a_long_name", "paper"]
+    frame = pd.DataFrame([[name, "a title of its own", sentence] for name in names])
+    frame.columns = ["suite=", "", "what it is"]
+    lines = drawn(frame.to_markdown(index=False, disable_numparse=True), 80).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert all(sum(name in line for line in lines) == 1 for name in names)  # one table, names whole
+    assert sum("a title of its own" in line for line in lines) == 2
+    assert set(sentence.split()) <= set(" ".join(lines).split())
+
+
 def test_a_wide_terminal_shows_a_number_and_its_interval_in_one_line():
     assert CELL.format(0, 0, 0) in drawn(table(2, 2), 120)
     assert CELL.format(0, 0, 0) not in drawn(

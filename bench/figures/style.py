@@ -1,5 +1,6 @@
 """How figures are drawn: a method looks the same in all of them, on paper and on light and dark pages."""
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bench.catalogue import Catalogue, base_name
@@ -31,6 +33,9 @@ LINES = {"floor": ":", "ceiling": "--"}
 MARKERS = "osv^DPX<"
 
 
+# The small axes with the ceiling, in shares of those that they stand in, and what their labels take around them.
+WIDTH, HEIGHT, LABELS = 0.34, 0.28, 0.07
+TITLE = 52  # characters of a line of a panel's title
 MARGIN = 0.05  # of the y-axis, above and below all curves
 MANY = 12  # methods, from which on a legend has a column for each family
 
@@ -139,17 +144,40 @@ def draw(
         axes.set_ylim(limits)
         ceilings = panel.data["method"].map(lambda m: facts.method(base_name(m)).kind == "ceiling")
         if (panel.data.loc[ceilings, "value"] > limits[1]).any():
-            inset = axes.inset_axes((0.1, 0.62, 0.34, 0.36))
+            inset = axes.inset_axes((*_free_corner(panel, limits), WIDTH, HEIGHT))
             _plot(inset, panel, methods, facts, markers=False)
             inset.set_title("with the ceiling", fontsize=7, pad=2)
             inset.tick_params(labelsize=6)
             inset.grid(alpha=0.25)
             inset.set_in_layout(False)
-    axes.set_title(panel.title, fontsize=9)
+    lines = [part for line in panel.title.split("\n") for part in textwrap.wrap(line, TITLE)]
+    axes.set_title("\n".join(lines), fontsize=9)
     axes.set_xlabel(panel.x_label)
     axes.set_ylabel(panel.y_label)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _free_corner(panel: Panel, limits: tuple[float, float]) -> tuple[float, float]:
+    """Where the small axes of the ceiling hide the least of the curves: their left and lower edge in 0..1."""
+    xs = np.linspace(0, 1, 101)
+    left, right = panel.data["x"].min(), panel.data["x"].max()
+    ends = MARGIN / (1 + 2 * MARGIN)  # matplotlib leaves as much beside the curves
+    curves = [
+        np.interp(left + xs * (right - left), rows["x"], rows["value"])
+        for _, rows in panel.data.sort_values("x").groupby("method", sort=False)
+    ]
+    places = ends + xs * (1 - 2 * ends)
+    heights = (np.stack(curves) - limits[0]) / (limits[1] - limits[0])
+
+    def hidden(corner: tuple[float, float]) -> int:
+        x, y = corner
+        beside = (places > x - LABELS) & (places < x + WIDTH)
+        return int((beside & (heights > y - LABELS) & (heights < y + HEIGHT + LABELS)).sum())
+
+    high, far = 0.99 - HEIGHT - LABELS, 0.99 - WIDTH
+    near, low = 2 * LABELS, 2 * LABELS
+    return min(((near, high), (far, low), (far, high), (near, low)), key=hidden)
 
 
 def _plot(axes, panel: Panel, methods: Sequence[str], facts: Catalogue, markers: bool = True) -> None:

@@ -2,10 +2,10 @@
 
 Takes the same overrides as ``python -m bench``. Tables, curves, costs and cells come from the result store,
 and so do the maps that it keeps; others are made anew for a few samples: ``samples`` of each kind in the
-gallery, and ``curves`` images for precision over recall; 0 leaves either out. Of the methods that results
-name only those are run that have a file in ``conf/method`` or that the command line names with
-``method._target_=``. The page is ``results/<suite>/report/index.html``, or with ``--output FILE`` another,
-one file that needs no network.
+gallery, and ``curves`` images for precision over recall; 0 leaves either out. The page has at most 15 MB;
+where the samples do not all fit, it shows fewer and says so. Of the methods that results name only those are
+run that have a file in ``conf/method`` or that the command line names with ``method._target_=``. The page is
+``results/<suite>/report/index.html``, or with ``--output FILE`` another, one file that needs no network.
 """
 
 from collections.abc import Sequence

@@ -1,5 +1,6 @@
 """Samples that are worth a look, with every method's map for the likeliest class and the runner-up."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,13 +14,16 @@ from bench.catalogue import catalogue_of
 from bench.cli import progress
 from bench.explain.explanation import PIXELS, SCALED, legends, percent, picture, scale_of_pixels, words_of
 from bench.figures.style import STAR
-from bench.heatmaps import data_uri, legend, outline, overlay, words_html
+from bench.heatmaps import colours, data_uri, legend, on, outline, overlay, unshaded_html
 from bench.report.shown import Seen, Shown
 from bench.tables.format import readable
 from bench.tables.select import Scored, Selection
 from bench.tables.statistics import ordered
 
 QUALITY = 70  # of the pictures
+# Shades behind words, from no relevance to the greatest, each written as one character.
+SHADES = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"
+MARKUP = 500  # bytes around a map on the page, at most
 
 
 def compared(selection: Selection) -> list[Scored]:
@@ -90,15 +94,17 @@ class View:
     Attributes:
         method: as a reader knows it.
         of_class: the class's name.
+        of_any_class: whether the map is the same for every class.
         picture: as a data URI, for images.
-        words: as HTML, for texts.
+        shades: one of :data:`SHADES` for each word that the model read, for texts.
         score: of this map on this sample, where it was scored.
     """
 
     method: str
     of_class: str
+    of_any_class: bool
     picture: str | None
-    words: Markup | None
+    shades: str | None
     score: str | None
 
 
@@ -110,13 +116,26 @@ class Card:
         name: its id in the data set.
         facts: sentences about it.
         picture: the image itself as a data URI; None for texts.
-        rows: what a row of views is of, and the views; None where there is no map, or that of the first row.
+        words: of a text, as HTML without shades; None for images.
+        rows: the class that a row of views is of, what it is called, and the views that there are.
     """
 
     name: str
     facts: Sequence[str]
     picture: str | None
-    rows: Sequence[tuple[str, Sequence[View | None]]]
+    words: Markup | None
+    rows: Sequence[tuple[str, str, Sequence[View]]]
+
+    @property
+    def views(self) -> list[View]:
+        """Those of all rows."""
+        return [view for *_, views in self.rows for view in views]
+
+    @property
+    def size(self) -> int:
+        """About how many bytes of the page it takes."""
+        parts = [self.picture, self.words, *(v.picture or v.shades for v in self.views)]
+        return sum(len(part.encode()) for part in parts if part) + MARKUP * (1 + len(self.views))
 
 
 @dataclass(frozen=True)
@@ -135,28 +154,51 @@ class Gallery:
     legend: Markup
     of_text: bool
 
+    @property
+    def views(self) -> list[View]:
+        """All maps."""
+        return [view for cards in self.groups.values() for card in cards for view in card.views]
 
-def gallery(selection: Selection, methods: Sequence[Scored], shown: Shown, count: int) -> Gallery:
-    """Explain ``count`` samples of each kind.
+    @property
+    def methods(self) -> list[str]:
+        """The methods that have a map."""
+        return list(dict.fromkeys(view.method for view in self.views))
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes that are explained."""
+        return sorted({view.of_class for view in self.views})
+
+
+def gallery(
+    selection: Selection, methods: Sequence[Scored], shown: Shown, count: int, room: float = math.inf
+) -> Gallery:
+    """Explain ``count`` samples of each kind, or as many as there is room for.
 
     Args:
         methods: those of ``shown``, and those that are left out of it.
+        room: bytes that all cards may take; the samples beyond it are left out, and the page says so.
     """
     config, facts = selection.config, catalogue_of(selection.config)
     scored, score = scores(selection, [one for one in methods if one.label in shown.labels])
     groups = chosen(scored, count, config["seed"])
-    cards: dict[str, Sequence[Card]] = {}
-    with progress(
-        f"gallery of {config['task']['name']}", sum(map(len, groups.values())), "sample"
-    ) as advance:
-        for reason, ids in groups.items():
-            cards[readable(reason, facts)] = made = []
-            for name in ids:
-                made.append(_card(shown, name, scored.loc[name]))
-                advance()
+    # In turns, so that each kind has its first sample before one has its second.
+    turns = [(r, ids[turn]) for turn in range(count) for r, ids in groups.items() if turn < len(ids)]
+    cards: dict[str, list[Card]] = {reason: [] for reason in groups}
+    with progress(f"gallery of {config['task']['name']}", len(turns), "sample") as advance:
+        for reason, name in turns:
+            card = _card(shown, name, scored.loc[name])
+            room -= card.size
+            if room < 0:
+                break
+            cards[reason].append(card)
+            advance()
+    explanation, made = _explanation(shown, score), sum(map(len, cards.values()))
+    if made < len(turns):
+        explanation.append(f"Of {len(turns)} samples these {made} are shown: the page has no room for more.")
     return Gallery(
-        groups=cards,
-        explanation=_explanation(shown, score),
+        groups={readable(reason, facts): own for reason, own in cards.items() if own},
+        explanation=explanation,
         legend=Markup(legend(PIXELS, "words") if shown.of_text else legends(SCALED)),
         of_text=shown.of_text,
     )
@@ -187,7 +229,7 @@ def _explanation(shown: Shown, score: str) -> list[str]:
 def _card(shown: Shown, name: str, scored: pd.Series) -> Card:
     seen = shown.see(name)
     scored_class = seen.sample.label if shown.config["explained"] == "target" else seen.classes[0]
-    rows = []
+    rows, words = [], None
     for rank, number in enumerate(seen.classes):
         labels = [label for label in shown.labels if rank == 0 or shown.knows_classes(label)]
         of_class = shown.classes[number].name
@@ -195,9 +237,18 @@ def _card(shown: Shown, name: str, scored: pd.Series) -> Card:
             _view(shown, label, seen, number, f"{scored[label]:.3g}" if number == scored_class else None)
             for label in labels
         ]
-        rows.append((f"for {of_class}, {'the predicted class' if rank == 0 else 'the runner-up'}", views))
+        heading = f"for {of_class}, {'the predicted class' if rank == 0 else 'the runner-up'}"
+        rows.append((of_class, heading, [view for view in views if view is not None]))
+    if shown.of_text:
+        visible = _visible(seen)
+        words = Markup(unshaded_html(seen.sample.words[:visible], seen.sample.rationale[:visible]))
     image = None if shown.of_text else _uri(_image(seen.batch.pixels[0]))
-    return Card(str(name), _facts(shown, seen), image, rows)
+    return Card(str(name), _facts(shown, seen), image, words, rows)
+
+
+def _visible(seen: Seen) -> int:
+    """How many words of a text the model read."""
+    return int(seen.batch.words.max()) + 1
 
 
 def _facts(shown: Shown, seen: Seen) -> list[str]:
@@ -210,7 +261,7 @@ def _facts(shown: Shown, seen: Seen) -> list[str]:
     if sample.label is not None:
         facts.insert(0, f"Annotated: {classes[sample.label].name}")
     if shown.of_text:
-        visible = int(seen.batch.words.max()) + 1
+        visible = _visible(seen)
         marked = int(np.asarray(sample.rationale)[:visible].sum())
         facts.append(f"the model read {visible} of {len(sample.words)} words, {marked} of them annotated")
     return facts
@@ -219,18 +270,31 @@ def _facts(shown: Shown, seen: Seen) -> list[str]:
 def _view(shown: Shown, label: str, seen: Seen, number: int, score: str | None) -> View | None:
     if (maps := shown.maps(label, seen, number)) is None:
         return None
-    sample, uri, words = seen.sample, None, None
+    sample, uri, shades = seen.sample, None, None
     if shown.of_text:
         (relevance,) = words_of(maps, seen.batch, shown.task)
-        relevance = relevance / relevance.max() if relevance.any() else relevance
-        rationale = sample.rationale[: len(relevance)]
-        words = Markup(words_html(sample.words[: len(relevance)], relevance, rationale, PIXELS))
+        shades = shades_of(relevance)
     else:
         (relevance,) = picture(maps, tuple(seen.batch.inputs.shape[-2:]))
         overlaid = overlay(_image(seen.batch.pixels[0]), relevance, scale_of_pixels(relevance))
         uri = _uri(overlaid if sample.mask is None else outline(overlaid, sample.mask.numpy()))
     method = readable(label, catalogue_of(shown.config))
-    return View(method, shown.classes[number].name, uri, words, score)
+    return View(method, shown.classes[number].name, not shown.knows_classes(label), uri, shades, score)
+
+
+def shades_of(relevance: np.ndarray) -> str:
+    """The shade of each word by its share of the greatest relevance, one of :data:`SHADES` for each.
+
+    Args:
+        relevance: (words,), at least 0.
+    """
+    share = relevance / relevance.max() if relevance.any() else relevance
+    return "".join(SHADES[round(float(value) * (len(SHADES) - 1))] for value in share)
+
+
+def palette() -> list[str]:
+    """The style of a word for each of :data:`SHADES`."""
+    return [on(colour) for colour in colours(np.linspace(0, 1, len(SHADES)), PIXELS, "words")]
 
 
 def _image(pixels: torch.Tensor) -> Image.Image:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from bench.errors import BenchError
 from bench.figures.panels import has_curves, panels
 from bench.figures.style import Panel
 from bench.report.costs import Described, against_quality, cost_grid, costs, described, precision_recall
-from bench.report.gallery import Gallery, compared, gallery
+from bench.report.gallery import SHADES, Gallery, compared, gallery, palette
 from bench.report.html import Figure, Grid, figure_of, grid_of, inline
 from bench.report.shown import Shown
 from bench.store.files import replace_file, writing
@@ -23,6 +23,7 @@ from bench.tables.published import Published
 from bench.tables.table import ABLATION, TASKS_OF_ABLATION, Part, Table, ablation, table
 
 LARGEST = 15 * 10**6  # bytes of the file
+SPARE = LARGEST // 50  # of these, for what is added beside the samples of the gallery
 BANDS = "Bands: 95 % bootstrap intervals over samples."
 PRECISION_RECALL = (
     "Precision over recall, of foreground and background together as mAP has it, which is the area under a "
@@ -61,13 +62,8 @@ class Section:
         return re.sub(r"[^\w-]", "_", self.name)
 
 
-def section(config: Mapping[str, Any], samples: int, images: int, named: Collection[str]) -> Section:
-    """Everything about a task that has finished cells.
-
-    Args:
-        samples: of each kind in the gallery.
-        images: from whose maps curves of precision over recall are drawn.
-        named: the ``_target_`` of methods that may be run beside those of ``conf/method``.
+def section(config: Mapping[str, Any]) -> Section:
+    """What the store alone says of a task that has finished cells.
 
     Raises:
         BenchError: if there are none.
@@ -77,12 +73,6 @@ def section(config: Mapping[str, Any], samples: int, images: int, named: Collect
     spent, figures = costs(part), []
     if has_curves(part.selection.task) and (drawn := _curves(part)):
         figures.append(figure_of(name, drawn, config["task"]["table"].get("caption", BANDS), facts))
-    shown = problem = None
-    try:
-        curve, shown = explained(part, samples, images, named)
-        figures += curve
-    except BenchError as e:  # the store is enough for all the rest
-        problem = str(e)
     over_cost = against_quality(part, spent)
     return Section(
         name,
@@ -92,10 +82,25 @@ def section(config: Mapping[str, Any], samples: int, images: int, named: Collect
         figures=figures,
         cost=cost_grid(spent, part) if len(spent) else None,
         cost_figure=figure_of(f"{name}-cost", over_cost, COST, facts) if over_cost else None,
-        gallery=shown,
-        gallery_problem=problem,
         cells=described(part),
     )
+
+
+def with_maps(made: Section, samples: int, images: int, named: Collection[str], room: float) -> Section:
+    """A section of a task with what needs maps beside what the store says, or with why there is none.
+
+    Args:
+        samples: of each kind in the gallery, at most.
+        images: from whose maps curves of precision over recall are drawn.
+        named: the ``_target_`` of methods that may be run beside those of ``conf/method``.
+        room: bytes that the samples of its gallery may take.
+    """
+    (part,) = made.table.parts
+    try:
+        figures, shown = explained(part, samples, images, named, room)
+    except BenchError as e:  # the store is enough for all the rest
+        return replace(made, gallery_problem=str(e))
+    return replace(made, figures=[*made.figures, *figures], gallery=shown)
 
 
 def every_column(made: Table) -> list[Column]:
@@ -115,7 +120,7 @@ def _curves(part: Part) -> list[Panel]:
 
 
 def explained(
-    part: Part, samples: int, images: int, named: Collection[str] = ()
+    part: Part, samples: int, images: int, named: Collection[str] = (), room: float = LARGEST
 ) -> tuple[list[Figure], Gallery | None]:
     """What needs maps: precision over recall, and the gallery.
 
@@ -135,7 +140,7 @@ def explained(
         )
     if not samples or not shown.labels:
         return figures, None
-    return figures, gallery(part.selection, methods, shown, samples)
+    return figures, gallery(part.selection, methods, shown, samples, room)
 
 
 def of_ablation(configs: Sequence[Mapping[str, Any]]) -> Section:
@@ -154,20 +159,18 @@ def of_ablation(configs: Sequence[Mapping[str, Any]]) -> Section:
     return Section(ABLATION, "Ablation", table=made, grid=grid, cells=cells)
 
 
-def sections(
-    overrides: Sequence[str], samples: int, images: int, named: Collection[str] = ()
-) -> tuple[Mapping[str, Any], list[Section]]:
-    """A section for each task and the ablation, and one of the configurations.
+def sections(overrides: Sequence[str]) -> tuple[Mapping[str, Any], list[Section]]:
+    """A section for each task and the ablation, from the store alone, and one of the configurations.
 
     Raises:
         BenchError: if there is nothing to show in any.
     """
-    made, configs, problems = [], {}, []
+    made, configs = [], {}
     for task, known in Catalogue(config_dirs(overrides)).tables().items():
 
         def of_task(task: str = task) -> Section:
             configs[task] = configuration([f"task={task}", *overrides])
-            return section(configs[task], samples, images, named)
+            return section(configs[task])
 
         made.append(_or_why_not(task, str(known.get("title", task)), of_task))
     ablated = [configs[task] for task in TASKS_OF_ABLATION if task in configs]
@@ -197,14 +200,35 @@ def write(
 
     Args:
         overrides: as ``python -m bench`` takes them.
-        samples, images, named: as :func:`section` has them.
+        samples, images, named: as :func:`with_maps` has them. Galleries share what room the rest of the page
+            leaves them below :data:`LARGEST`, and have fewer samples where these do not fit.
         output: the file; None for ``index.html`` in ``results/<suite>/report/``.
 
     Raises:
         BenchError: if no cell is finished, the page becomes too large or cannot be written.
     """
-    config, made = sections(overrides, samples, images, named)
-    suite, protocol = config["suite"], config["protocol"]
+    config, made = sections(overrides)
+    room = LARGEST - SPARE - len(_page(config, overrides, made).encode())
+    explainable = [i for i, part in enumerate(made) if part.table is not None and part.name != ABLATION]
+    for left, i in zip(range(len(explainable), 0, -1), explainable, strict=True):
+        made[i] = with_maps(made[i], samples, images, named, room / left)
+        cards = made[i].gallery.groups.values() if made[i].gallery else ()
+        room -= sum(card.size for group in cards for card in group)
+    page = _page(config, overrides, made)
+    size = len(page.encode())
+    if size > LARGEST:
+        raise BenchError(
+            f"the page would have {size / 1e6:.1f} MB, more than {LARGEST / 1e6:.0f} MB, with no more than its "
+            "tables, figures and cells; give paths.results= a folder of fewer cells"
+        )
+    own = Path(config["paths"]["results"]) / config["suite"]["name"] / "report" / "index.html"
+    file = Path(output) if output else own
+    with writing(file.parent, "--output"):
+        replace_file(file, lambda aside: aside.write_text(page, encoding="utf-8"))
+    return file
+
+
+def _page(config: Mapping[str, Any], overrides: Sequence[str], made: Sequence[Section]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("bench.report"),
         autoescape=True,
@@ -214,20 +238,12 @@ def write(
     )
     environment.filters["inline"] = inline
     environment.filters["as_grid"] = _of_others
-    page = environment.get_template("page.html").render(
-        suite=suite,
+    protocol = config["protocol"]
+    return environment.get_template("page.html").render(
+        suite=config["suite"],
         protocol=f"{protocol['name']} v{protocol['version']}",
         command=" ".join(["python -m bench.report", *overrides]),
         sections=made,
+        shades=SHADES,
+        palette=palette(),
     )
-    size = len(page.encode())
-    if size > LARGEST:
-        raise BenchError(
-            f"samples={samples}: the page would have {size / 1e6:.1f} MB, more than {LARGEST / 1e6:.0f} MB; "
-            "choose fewer"
-        )
-    own = Path(config["paths"]["results"]) / suite["name"] / "report" / "index.html"
-    file = Path(output) if output else own
-    with writing(file.parent, "--output"):
-        replace_file(file, lambda aside: aside.write_text(page, encoding="utf-8"))
-    return file

@@ -1,26 +1,23 @@
-"""How far methods agree: ``python -m bench.tables.agreement suite=embedded [task=perturbation]``.
+"""How far methods agree, from their kept maps; nothing is run."""
 
-Takes the same overrides as ``python -m bench``. Of all methods whose maps are kept under these conditions, on
-the samples that all of them have: per sample Spearman's correlation, Kendall's τ_b, and the intersection over
-union of the 10 % most relevant patches or tokens, each averaged over the samples on which it is defined.
-Nothing is run. Symmetric tables without an arrow: agreement is no merit, as two methods may be wrong
-together.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
-from bench.cli import command_line, show
-from bench.config import configuration
+from bench.catalogue import catalogue_of
+from bench.config import fingerprint
 from bench.errors import BenchError
 from bench.store.cells import KeptMaps, Result, cells_folder, results
+from bench.store.files import or_say, write_text
 from bench.store.identity import ANY, MAPS, recipe
+from bench.tables.conditions import NO_CONDITION
 from bench.tables.select import wanted
+from bench.tables.statistics import protocol_label
 from metrics import kendall, spearman, top_share_iou
 
 MEASURES = {"Spearman": spearman, "Kendall τ_b": kendall, "IoU of the top 10 %": top_share_iou}
@@ -94,18 +91,31 @@ def as_matrix(pairs: pd.DataFrame, measure: str) -> pd.DataFrame:
     return matrix
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Print a table for each measure.
+def document(pairs: pd.DataFrame, config: Mapping[str, Any]) -> str:
+    """The tables of all measures in markdown, with what they are of."""
+    facts = catalogue_of(config)
+    named = pairs.replace(
+        {key: {n: facts.method(n).title for n in set(pairs[key])} for key in ("method", "other")}
+    )
+    texts = [
+        f"**Agreement of the methods' maps**, {config['model']['title']} on {config['dataset']['title']}, "
+        f"{config['explained']} class, protocol {protocol_label(config)}. Mean over {pairs['samples'].max()} samples "
+        "(or those on which the measure is defined). No arrow: two methods may be wrong together."
+    ]
+    texts += [f"**{measure}**\n\n{as_matrix(named, measure).to_markdown()}" for measure in MEASURES]
+    return "\n\n".join(texts)
 
-    Raises:
-        BenchError: as :func:`agreement`.
+
+def write(pairs: pd.DataFrame, config: Mapping[str, Any]) -> None:
+    """Write ``agreement.md`` and ``.csv`` into the tables of the suite and the protocol.
+
+    Under other conditions than the suite's own the name ends with their fingerprint.
     """
-    pairs = agreement(configuration(arguments))
-    for measure in MEASURES:
-        show(
-            f"**{measure}**, mean over {pairs['samples'].max()} samples\n\n{as_matrix(pairs, measure).to_markdown()}\n"
-        )
-
-
-if __name__ == "__main__":
-    command_line(main)
+    own = [override for override in config["overrides"] if not override.startswith(NO_CONDITION)]
+    name = f"agreement--{fingerprint(sorted(own))}" if own else "agreement"
+    folder = (
+        Path(config["paths"]["results"]) / config["suite"]["name"] / "tables" / config["protocol"]["name"]
+    )
+    contents = {"csv": pairs.to_csv(index=False, float_format="%.6g"), "md": document(pairs, config) + "\n"}
+    for suffix, text in contents.items():
+        or_say(lambda suffix=suffix, text=text: write_text(folder / f"{name}.{suffix}", text))

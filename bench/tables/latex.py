@@ -14,28 +14,45 @@ SIGNS = str.maketrans(
 )
 HEADING = 16  # characters of a line of a heading
 COLUMNS = 8  # more numbers side by side would be too small to read on a page
+LINES = 34  # of tables on a page, below the caption; a number with an interval takes two
+HEAD = 5  # lines of a table beside its numbers
 
 
 def latex(tables: Sequence[tuple[str, pd.DataFrame]], caption: str, label: str) -> str:
-    """One float of tables one below the other; needs the packages booktabs and graphicx.
+    """Tables one below the other, in as many floats as they need pages; needs the packages booktabs and graphicx.
 
     Args:
         tables: each with a heading, which may be empty. Its texts are as in markdown: ``**0.5** [0.4, 0.6] ≈``.
         caption: with ``**`` around what is bold elsewhere.
         label: to refer to.
     """
-    lines = [
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{escaped(caption.replace('**', ''))}}}",
-        rf"\label{{{label}}}",
-    ]
+    begin, end = [r"\begin{table}", r"\centering"], r"\end{table}"
+    lines = [*begin, rf"\caption{{{escaped(caption.replace('**', ''))}}}", rf"\label{{{label}}}"]
+    left = LINES
+    for heading, table in _pieces(tables):
+        needed = HEAD + sum(map(_height, table.values))
+        if needed > left and left < LINES:
+            lines += [end, *begin, r"\addtocounter{table}{-1}", r"\caption[]{(continued)}"]
+            left = LINES
+        left -= needed
+        if heading:
+            lines += [rf"\par\medskip {escaped(heading)}\par"]
+        lines += _fitted(table)
+    return "\n".join([*lines, end]) + "\n"
+
+
+def _pieces(tables: Sequence[tuple[str, pd.DataFrame]]) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Tables that are neither wider nor longer than a page, with their headings."""
     for heading, table in tables:
-        for start in range(0, table.shape[1], COLUMNS):
-            if heading:
-                lines += [rf"\par\medskip {escaped(heading)}\par"]
-            lines += _fitted(table.iloc[:, start : start + COLUMNS])
-    return "\n".join([*lines, r"\end{table}"]) + "\n"
+        rows = (LINES - HEAD) // max(map(_height, table.values), default=1)
+        for column in range(0, table.shape[1], COLUMNS):
+            for row in range(0, len(table), rows):
+                yield heading, table.iloc[row : row + rows, column : column + COLUMNS]
+
+
+def _height(texts: Sequence[str]) -> int:
+    """The lines of a row."""
+    return 2 if any(_parts(str(text))[1] for text in texts) else 1
 
 
 def _fitted(table: pd.DataFrame) -> Iterator[str]:

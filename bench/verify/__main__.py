@@ -24,8 +24,6 @@ from pathlib import Path
 
 from bench.cli import command_line, progress, say, show
 from bench.errors import BenchError
-from bench.verify.compare_all import compare_all
-from bench.verify.lines import passed, summary, table
 
 OPTIONS = ("golden", "data", "out")
 
@@ -36,6 +34,9 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
         BenchError: for arguments that are none of OPTIONS, and folders that are not there.
     """
+    from bench.verify.compare_all import compare_all  # --help needs nothing of these
+    from bench.verify.lines import passed, summary, table
+
     options = _options(arguments)
     lines = compare_all(options["golden"], options.get("data"), progress)
     text = f"{table(lines)}\n\n{summary(lines)}"

@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from bench.catalogue import PROJECT
-from bench.check.__main__ import findings, main
+from bench.check.__main__ import main
+from bench.check.program import findings
 from bench.errors import BenchError
 
 FAULTS = '''

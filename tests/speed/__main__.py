@@ -30,7 +30,10 @@ from tests.speed.reference import reference
 from tests.speed.scoring import imputation, removal, scoring
 from tests.speed.timing import HEAD, Line, seconds
 
-PARTS = ("explaining", "classes", "memory", "scoring", "perturbation", "scaling", "start", "board")
+PARTS = (
+    *("explaining", "classes", "memory", "scoring", "perturbation", "scaling", "start"),
+    *("report", "board"),
+)
 
 INTRODUCTION = """# Speed on {device}
 
@@ -50,6 +53,8 @@ def lines(options: argparse.Namespace, device: torch.device, scratch: Path) -> I
     smallest = options.models[-1]
     if "start" in parts:
         yield from cells.start(n, scratch)
+    if "report" in parts:
+        yield cells.report(n, scratch)
     if "explaining" in parts:
         for model in options.models:
             explained = []

@@ -14,14 +14,17 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bench.config import PROJECT, configuration
+from bench.config import PROJECT, configuration, quoted
 from bench.data import ImageNet, ImageSample
+from bench.report.page import write
 from bench.runner.cell import run
 from bench.store.cells import cells_folder, results
 from tests.speed.explaining import UNIT_BATCH, Plain, create, pixels
 from tests.speed.timing import Line, seconds
+from tests.support.many_methods import COUNT, fill
 
 PASSES = 19
+REPORTED = 300  # samples of each cell on the page
 START = """
 import bench
 from bench.config import configuration
@@ -29,6 +32,11 @@ from bench.runner.cell import run
 run(configuration(["task={task}", "method=rollout", "limit=1", "paths.results={results}"]))
 print("ready", flush=True)
 """
+# The libraries without which neither model nor command line works.
+LIBRARIES = {
+    "perturbation": "import bench, timm, hydra, pandas",
+    "token_f1": "import bench, hydra, pandas\nfrom transformers import AutoTokenizer, BertForSequenceClassification",
+}
 
 
 def brightness(forward, inputs: Tensor, target: Tensor) -> Tensor:
@@ -166,18 +174,38 @@ def scaling(repetitions: int, counts: tuple[int, int], scratch: Path) -> Line:
     return Line(what, values, "×", "vit_digits", "float32", UNIT_BATCH, bound=1.1, note=note)
 
 
+def report(repetitions: int, scratch: Path) -> Line:
+    """The page of three tasks of 25 methods each, of its tables, figures and cells, without a gallery."""
+    results, page = scratch / "report", scratch / "page.html"
+    fill(results, REPORTED)
+    values = []
+    for _ in range(repetitions):
+        started = time.process_time()
+        write([f"paths.results={quoted(results)}"], 0, 0, output=str(page))
+        values.append(time.process_time() - started)
+    note = f"{page.stat().st_size / 1e6:.1f} MB; {REPORTED} samples a cell"
+    return Line(f"report of {COUNT} methods, 3 tasks, no gallery", values, "s of CPU", bound=60.0, note=note)
+
+
 def start(repetitions: int, scratch: Path) -> Iterator[Line]:
-    """From the start of a program to its first sample, on the embedded suite."""
-    for task in ("perturbation", "token_f1"):
+    """From the start of a program to its first sample, on the embedded suite, in imports of its libraries."""
+    for task, libraries in LIBRARIES.items():
         values = []
         for i in range(repetitions + 1):
-            code = START.format(task=task, results=scratch / f"start{i}")
-            started = time.perf_counter()
-            with subprocess.Popen(
-                [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=PROJECT
-            ) as process:
-                if not any(line.strip() == b"ready" for line in process.stdout):
-                    raise RuntimeError(f"a {task} cell of the embedded suite does not run")
-                values.append(time.perf_counter() - started)
+            imports = _until_ready(f"{libraries}\nprint('ready', flush=True)")
+            whole = _until_ready(START.format(task=task, results=scratch / f"start{i}"))
+            values.append(whole / imports)
         # The first one reads files that no later one has to read again.
-        yield Line(f"start to the first sample, {task}", values[1:], "s", bound=6.0)
+        note = f"imports alone: {imports:.2f} s"
+        yield Line(f"start to the first sample, {task}", values[1:], "× the imports", bound=2.0, note=note)
+
+
+def _until_ready(code: str) -> float:
+    """Seconds until a program says so."""
+    started = time.perf_counter()
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=PROJECT
+    ) as process:
+        if not any(line.strip() == b"ready" for line in process.stdout):
+            raise RuntimeError(f"this program does not get ready:\n{code}")
+        return time.perf_counter() - started

@@ -198,6 +198,15 @@ def test_the_board_is_timed(tmp_path):
     assert line.note.startswith("page of")
 
 
+def test_the_page_is_measured_in_seconds_of_cpu(monkeypatch, tmp_path):
+    monkeypatch.setattr(cells, "REPORTED", 4)
+    monkeypatch.setattr("tests.support.many_methods.COUNT", 2)
+    line = cells.report(1, tmp_path)
+    assert line.values[0] > 0
+    assert (line.unit, line.bound) == ("s of CPU", 60.0)
+    assert (tmp_path / "page.html").stat().st_size > 10_000
+
+
 @pytest.mark.slow
 def test_the_start_is_measured_in_both_tasks(tmp_path):
     lines = list(cells.start(1, tmp_path))

@@ -1,10 +1,14 @@
 """Agreement of methods from kept maps."""
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import kendalltau, spearmanr
 
 import bench  # noqa: F401
+from bench.agreement import main as program
 from bench.errors import BenchError
 from bench.runner.cell import run
 from bench.tables.agreement import agreement, as_matrix, kept_explanations
@@ -33,3 +37,17 @@ def test_pairs_of_methods_sample_by_sample(configure):
     matrix = as_matrix(pairs, "Spearman")
     assert (matrix == matrix.T).all().all()
     assert set(np.diag(matrix)) == {"–"}
+
+
+def test_the_program_prints_and_writes_what_it_found(configure, capsys):
+    configs = [configure("perturbation", f"method={name}") for name in ("rollout", "raw_attention")]
+    for config in configs:
+        run(config)
+    program(configs[0]["overrides"])
+    shown = capsys.readouterr().out
+    assert "Raw attention" in shown
+    assert "No arrow" in shown
+    (written,) = Path(configs[0]["paths"]["results"]).rglob("tables/paper/agreement*.md")
+    assert written.read_text().strip() == shown.strip()
+    assert written.stem != "agreement"  # of another data set than the suite's own
+    assert len(pd.read_csv(written.with_suffix(".csv"))) == 3

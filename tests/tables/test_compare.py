@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from bench.compare import compare, main
+from bench.compare import main
 from bench.errors import BenchError
+from bench.tables.comparison import compare
 from metrics import bootstrap
 from metrics import compare as compared
 from metrics.segmentation import PixelAccuracy

@@ -359,11 +359,24 @@ def test_a_table_for_latex_compiles(tmp_path):
     shown = pd.DataFrame({special: [special, f"**{special}** rest"]}, index=[special, "b"])
     head = r"\documentclass{article}\usepackage{booktabs,graphicx}\begin{document}"
     wide = pd.DataFrame([["**0.038** [0.034, 0.043] ≈"] * 20], columns=["a heading of words"] * 20)
-    written = latex([("", shown), (special, wide)], special, "tab:x")
+    long = pd.DataFrame([["0.038 [0.034, 0.043]"] * 10] * 40, columns=["heading"] * 10)
+    written = latex([("", shown), (special, wide), ("long", long)], special, "tab:x")
     (tmp_path / "t.tex").write_text(head + written + r"\end{document}")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
+    assert "Float too large" not in done.stdout
+
+
+def test_a_long_table_for_latex_goes_on_on_another_page():
+    names = [f"method {i}" for i in range(40)]
+    numbers = pd.DataFrame([["0.038 [0.034, 0.043] ≈"] * 20] * 40, columns=names[:20], index=names)
+    text = latex([("Token F1 ↑", numbers)], "caption", "tab:x")
+    assert all(f"\n{name} & 0.038" in text for name in names)
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 9  # three times as wide, and as long
+    assert text.count(r"\caption{caption}") == text.count(r"\label{tab:x}") == 1
+    assert text.count(r"\caption[]{(continued)}") == 8
 
 
 def test_latex_escapes_what_is_no_markup():

@@ -100,9 +100,93 @@ def test_empty_entries_stay_at_the_end(visit):
         assert table.locator("tbody tr").first.locator("td").last.inner_text() != "–"
 
 
+def gallery(page, task: str):
+    return page.locator(".gallery").filter(has=page.locator(f"#gallery-{task}"))
+
+
+def first_sample(page, task: str):
+    """The first sample of a gallery, after its group was opened."""
+    group = gallery(page, task).locator(".group").first
+    group.locator("summary").click()
+    return group.locator(".sample").first
+
+
+@pytest.mark.parametrize("viewport", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_a_table_shows_that_it_goes_on_while_it_can_be_scrolled(visit, viewport):
+    page = visit(viewport)
+    for frame in page.locator(".frame").all():
+        scroll, hint = frame.locator(".scroll"), frame.locator(".hint")
+
+        def edges(frame=frame) -> list[str]:
+            return [side for side in ("left", "right") if frame.get_attribute(f"data-{side}") is not None]
+
+        is_wide = scroll.evaluate("e => e.scrollWidth > e.clientWidth + 1")
+        assert hint.is_visible() == is_wide
+        assert edges() == (["right"] if is_wide else [])
+        shadow = "(e, part) => getComputedStyle(e, part).backgroundImage"
+        assert ("gradient" in frame.evaluate(shadow, "::after")) == is_wide
+        if is_wide:
+            scroll.evaluate("e => (e.scrollLeft = e.scrollWidth)")
+            page.wait_for_function("e => !e.hasAttribute('data-right')", arg=frame.element_handle())
+            assert edges() == ["left"]
+            assert "gradient" not in frame.evaluate(shadow, "::after")
+    if viewport == PHONE:
+        assert page.locator(".frame[data-left]").count() >= 3  # tables are wider than a phone
+
+
+def test_the_gallery_is_folded_and_in_the_navigation(visit):
+    page = visit()
+    gallery_height = "document.querySelector('[aria-labelledby=gallery]').offsetHeight"
+    folded = page.evaluate(gallery_height)
+    assert not page.locator(".sample").first.is_visible()
+    page.evaluate("document.querySelectorAll('.group').forEach((group) => (group.open = true))")
+    assert page.evaluate(gallery_height) > 3 * folded
+    page.locator("nav a", has_text="Token F1").last.click()
+    assert page.evaluate("location.hash") == "#gallery-token_f1"
+
+
+def test_the_gallery_is_narrowed_to_a_method_and_a_class(visit):
+    page = visit()
+    shown = gallery(page, "segmentation")
+    by_method, by_class = shown.locator("select").all()
+    samples, tiles = shown.locator(".sample:visible"), shown.locator(".tiles button:visible")
+
+    def captions() -> list[str]:
+        return [tile.get_attribute("data-caption") for tile in tiles.all()]
+
+    by_method.select_option(label="GradCAM")
+    all_samples = samples.count()  # the groups open
+    assert all_samples == shown.locator(".sample").count() > 2
+    assert len(captions()) == 2 * all_samples
+    assert all(caption.startswith("GradCAM for") for caption in captions())
+    panes = samples.first.locator(".pane figcaption").all_inner_texts()
+    assert panes == captions()[:2]
+    name = by_class.locator("option").nth(1).inner_text()
+    by_class.select_option(label=name)
+    assert 0 < samples.count() < all_samples
+    assert all(caption.startswith(f"GradCAM for {name}") for caption in captions())
+    assert shown.locator("output").inner_text() == f"{samples.count()} of {all_samples} samples"
+    by_method.select_option(label="rollout")  # whose maps are the same for every class
+    assert samples.count() == len(captions()) > 0
+    by_method.select_option(index=0)
+    by_class.select_option(index=0)
+    assert samples.count() == all_samples
+    assert len(captions()) == shown.locator(".tiles button").count()
+
+
+def test_what_stands_below_a_chart_can_be_read_on_a_phone(visit):
+    page = visit(PHONE)
+    size = "e => parseFloat(getComputedStyle(e).fontSize)"
+    for part in page.locator(".drawing figcaption, .drawing .legend-list, .notes").all():
+        assert part.evaluate(size) >= 16
+        box = part.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= PHONE["width"]
+
+
 def test_the_gallery_compares_two_maps_by_mouse_and_by_keyboard(visit):
     page = visit()
-    sample = page.locator("#gallery-segmentation ~ article").first
+    sample = first_sample(page, "segmentation")
     tiles, panes = sample.locator(".tiles button"), sample.locator(".pane")
 
     def pressed() -> list[str]:
@@ -131,7 +215,7 @@ def test_the_gallery_compares_two_maps_by_mouse_and_by_keyboard(visit):
 
 def test_the_gallery_shows_words_with_the_rationale(visit):
     page = visit()
-    panes = page.locator("#gallery-token_f1 ~ article").first.locator(".pane")
+    panes = first_sample(page, "token_f1").locator(".pane")
     texts = panes.locator(".words").all_inner_texts()
     assert len(texts) == 2
     assert texts[0].split() == texts[1].split()

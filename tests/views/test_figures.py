@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from bench.catalogue import Catalogue
 from bench.config import configuration, quoted
@@ -72,6 +73,22 @@ def test_panels_of_one_quantity_have_one_scale_and_the_ceiling_a_corner_of_its_o
     (inset,) = left.child_axes
     assert inset.get_ylim()[1] > 0.47
     assert not right.child_axes
+
+
+@pytest.mark.parametrize("power", [0.25, 1.0, 4.0])
+def test_the_small_axes_with_the_ceiling_hide_no_curve(power):
+    """Curves that rise late leave room at the upper left, those that rise at once at the lower right."""
+    x = np.arange(5, 81, 5)
+    values = {"rollout": 0.25, "random": 0.2, "oracle": 0.6}
+    rows = [(m, k, v * (k / 80) ** power) for m, v in values.items() for k in x]
+    panel = Panel("measured", "k", "Token F1", pd.DataFrame(rows, columns=["method", "x", "value"]))
+    figure = figure_of([panel], "title", FACTS)
+    FigureCanvasAgg(figure).draw()
+    (axes,) = figure.axes
+    (inset,) = axes.child_axes
+    box = inset.get_window_extent().transformed(axes.transData.inverted())
+    assert not [row for row in rows if box.contains(*row[1:])]
+    assert box.width > 20  # words of 80: large enough to be read
 
 
 def test_the_legend_of_many_methods_has_a_column_for_each_family():

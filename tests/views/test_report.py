@@ -16,7 +16,7 @@ from bench.config import configuration, quoted
 from bench.errors import BenchError
 from bench.report.__main__ import main
 from bench.report.costs import costs, described, precision_recall
-from bench.report.gallery import chosen, compared, scores
+from bench.report.gallery import SHADES, chosen, compared, palette, scores, shades_of
 from bench.report.html import grid_of, inline
 from bench.report.page import LARGEST, every_column, explained
 from bench.report.shown import Shown, kept_maps
@@ -159,7 +159,7 @@ def test_a_gallery_without_its_data_leaves_the_tables(keep, tmp_path):
 def test_a_page_that_is_too_large_is_refused(keep, make_page, monkeypatch):
     keep("rollout", segmentation())
     monkeypatch.setattr("bench.report.page.LARGEST", 1000)
-    with pytest.raises(BenchError, match="samples=0: the page would have"):
+    with pytest.raises(BenchError, match=r"the page would have .* give paths\.results="):
         make_page()
 
 
@@ -209,7 +209,10 @@ def test_every_part_is_there(small, small_report):
     # Three tasks of four samples; three methods for one class, the two that know classes for another too.
     assert len(captions) == 3 * 4 * (3 + 2)
     assert any("GradCAM for" in caption and "score" in caption for caption in captions)
-    assert len(page.all("template")) == 4 * (3 + 2)
+    assert len(page.all("template")) == 4  # the words of a text once, and their shades by each map
+    assert len([b for b in page.all("button") if "data-shades" in b]) == 4 * (3 + 2)
+    links = {a["href"] for a in page.all("a")}
+    assert {"#gallery", *(f"#gallery-{task}" for task in MEASURED)} <= links
     # Cells of each method, of the ablation in two tasks, and the model's predictions for two.
     assert len([d for d in page.all("details") if "id" in d]) == 3 * len(METHODS) + 2 + 2
 
@@ -272,6 +275,24 @@ def test_the_words_shown_are_the_words_that_were_scored(small):
         assert len(relevance) == row["visible"]
         first = np.argsort(-relevance, kind="stable")[: part.config["protocol"]["token_f1"]["k"][0]]
         assert seen.sample.rationale[first].mean() == pytest.approx(row["precision"][0])
+
+
+def test_shades_are_the_shares_of_the_greatest_relevance():
+    assert shades_of(np.array([0.0, 1.0, 0.5, 2.0])) == SHADES[0] + SHADES[32] + SHADES[16] + SHADES[63]
+    assert shades_of(np.zeros(2)) == SHADES[0] * 2
+    assert len(palette()) == len(SHADES) == len(set(SHADES)) == 64
+    assert "background:#fff5eb" in palette()[0]  # the paper
+
+
+def test_a_gallery_has_as_many_samples_as_there_is_room_for(small):
+    part, *_ = shown_of("segmentation", small[1])
+    _, whole = explained(part, samples=1, images=0)
+    sizes = [card.size for cards in whole.groups.values() for card in cards]
+    assert len(sizes) == 4
+    _, less = explained(part, samples=1, images=0, room=sum(sizes[:3]) - 1)
+    assert list(less.groups) == list(whole.groups)[:2]
+    assert "Of 4 samples these 2 are shown" in less.explanation[-1]
+    assert "Of 4 samples" not in " ".join(whole.explanation)
 
 
 class Mine:

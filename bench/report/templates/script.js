@@ -29,16 +29,40 @@ for (const button of document.querySelectorAll("table.sortable thead button")) {
   button.addEventListener("click", () => sortBy(button.closest("th")));
 }
 
+// A table that is wider than its frame shows on which sides it goes on.
+function markEdges(frame) {
+  const scroll = frame.querySelector(".scroll");
+  const left = scroll.scrollLeft, right = scroll.scrollWidth - scroll.clientWidth - left;
+  frame.toggleAttribute("data-left", left > 1);
+  frame.toggleAttribute("data-right", right > 1);
+  frame.querySelector(".hint").hidden = left + right <= 1;
+}
+
+for (const frame of document.querySelectorAll(".frame")) {
+  frame.querySelector(".scroll").addEventListener("scroll", () => markEdges(frame), { passive: true });
+  new ResizeObserver(() => markEdges(frame)).observe(frame);
+  markEdges(frame);
+}
+
 // Gallery: two panes show the two maps chosen last.
 function content(button) {
-  const template = button.nextElementSibling;
-  if (template) return template.content.cloneNode(true);
+  if (button.dataset.shades !== undefined) {
+    const text = button.closest(".sample").querySelector("template").content.cloneNode(true);
+    const words = text.querySelectorAll("span");
+    [...button.dataset.shades].forEach((shade, i) => {
+      const level = shades.indexOf(shade);
+      words[i].style.cssText = palette[level];
+      words[i].title = (level / (shades.length - 1)).toFixed(2);
+    });
+    return text;
+  }
   const image = button.querySelector("img").cloneNode();
   image.alt = image.dataset.alt;
   return image;
 }
 
-for (const sample of document.querySelectorAll(".sample")) {
+// Makes the tiles of a sample work; returns what shows the first two of those that are not hidden.
+function prepare(sample) {
   const panes = [...sample.querySelectorAll(".pane")];
   const buttons = [...sample.querySelectorAll(".tiles button")];
   const shown = [undefined, undefined];
@@ -52,9 +76,53 @@ for (const sample of document.querySelectorAll(".sample")) {
     panes[older].querySelector("figcaption").textContent = button.dataset.caption;
     older = 1 - older;
   };
-  buttons.slice(0, 2).forEach(show);
-  panes[1].hidden = buttons.length < 2;
   for (const button of buttons) button.addEventListener("click", () => show(button));
+  return () => {
+    const left = buttons.filter((button) => !button.parentElement.hidden);
+    for (const button of shown) button?.setAttribute("aria-pressed", "false");
+    shown.fill(undefined);
+    older = 0;
+    left.slice(0, 2).forEach(show);
+    panes[1].hidden = left.length < 2;
+  };
+}
+
+// Hides the tiles of other methods and classes; a map that is the same for every class is of each of its sample.
+function filter(sample, method, ofClass) {
+  const rows = [...sample.querySelectorAll(".row")];
+  const hasClass = rows.some((row) => row.dataset.class === ofClass);
+  for (const row of rows) {
+    const tiles = [...row.querySelectorAll("li")];
+    for (const tile of tiles) {
+      const { method: own, anyClass } = tile.firstElementChild.dataset;
+      const isOfClass = row.dataset.class === ofClass || (anyClass !== undefined && hasClass);
+      tile.hidden = (method && own !== method) || (ofClass && !isOfClass);
+    }
+    row.hidden = tiles.every((tile) => tile.hidden);
+  }
+  sample.hidden = rows.every((row) => row.hidden);
+}
+
+for (const gallery of document.querySelectorAll(".gallery")) {
+  const filters = gallery.querySelector(".filters");
+  if (!filters) continue; // nothing could be explained
+  const samples = [...gallery.querySelectorAll(".sample")].map((sample) => [sample, prepare(sample)]);
+  const apply = () => {
+    const [method, ofClass] = ["method", "class"].map((of) => filters.querySelector(`[data-of=${of}]`).value);
+    for (const [sample, showFirst] of samples) {
+      filter(sample, method, ofClass);
+      if (!sample.hidden) showFirst();
+    }
+    for (const group of gallery.querySelectorAll(".group")) {
+      group.hidden = !group.querySelector(".sample:not([hidden])");
+      if (method || ofClass) group.open = true;
+    }
+    const left = samples.filter(([sample]) => !sample.hidden).length;
+    filters.querySelector("output").textContent = `${left} of ${samples.length} samples`;
+  };
+  for (const select of filters.querySelectorAll("select")) select.addEventListener("change", apply);
+  filters.hidden = false;
+  apply();
 }
 
 // Colours: as the system has them, or light, or dark; a page that may keep nothing forgets the choice.
