@@ -6,7 +6,7 @@ is NaN and counts no sample.
 
 import re
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from typing import ClassVar
 
@@ -19,7 +19,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from bench.config import PROJECT, build, configuration
+import bench.tasks
+from bench.config import DESCRIPTION, PROJECT, build, configuration
 from bench.data import ImageSample
 from bench.errors import BenchError
 from bench.runner.cell import Plan, run
@@ -59,7 +60,7 @@ OF_MASKS = ("pixel_accuracy", "map", "miou", "class_sensitivity")
 
 # What is given, as a section of the configuration, a key and its value.
 CONSTANT, ZEROS, NEGATIVE, NAN = (
-    ("method", "kind", kind) for kind in ("constant", "zeros", "negative", "nan")
+    ("method", "numbers", kind) for kind in ("constant", "zeros", "negative", "nan")
 )
 OUTSIDE = ("dataset", "mask", "outside")
 ONE_CLASS = ("model", "classes", 1)
@@ -95,12 +96,12 @@ class Given:
     """The same numbers for every sample, whatever the model and the class.
 
     Args:
-        kind: ``constant``, ``zeros``, ``negative`` (different numbers below 0), ``distinct`` (above) or ``nan``.
+        numbers: ``constant``, ``zeros``, ``negative`` (different numbers below 0), ``distinct`` (above) or ``nan``.
     """
 
     version: ClassVar[int] = 1
 
-    kind: str = "distinct"
+    numbers: str = "distinct"
 
     def __call__(self, forward, inputs, target):
         shape = inputs["input_ids"].shape if isinstance(inputs, dict) else (len(inputs), 17)
@@ -111,7 +112,7 @@ class Given:
             "negative": -rising,
             "distinct": rising,
             "nan": rising.where(rising != rising[2], torch.nan),
-        }[self.kind]
+        }[self.numbers]
         return row.expand(*shape)
 
 
@@ -189,7 +190,7 @@ def composed(root, tmp_path_factory):
     def composed(modality, given=None, left_out=()):
         config = deepcopy(whole(modality))
         config["paths"]["results"] = str(tmp_path_factory.mktemp("results"))
-        section, key, value = given or ("method", "kind", "distinct")
+        section, key, value = given or ("method", "numbers", "distinct")
         if (section, key) == ("model", "classes"):
             config["model"]["checkpoint"] = str(of_one_class)
             config["model"]["options"]["num_classes"] = value
@@ -249,6 +250,16 @@ def test_every_number_is_in_its_range_or_undefined(outcome, modality, given):
             lacking[name] = statistic.count
     lacking.pop("class_sensitivity", None)  # it hangs on the classes that a model of random weights predicts
     assert lacking == UNDEFINED[modality, given]
+
+
+def test_no_setting_of_a_measurement_is_taken_for_a_description():
+    """Keys such as ``order`` describe a choice to readers: a setting of that name would be ignored without a word."""
+    measurements = [
+        each for each in vars(bench.tasks).values() if hasattr(each, "measure") and is_dataclass(each)
+    ]
+    assert len(measurements) > 15
+    for each in measurements:
+        assert not {field.name for field in fields(each)} & DESCRIPTION, each
 
 
 def test_no_metric_is_left_out(outcome):

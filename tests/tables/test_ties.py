@@ -15,7 +15,7 @@ pytestmark = pytest.mark.numerical
 STEPS = 11
 
 
-def curves(gain, tied, seed):
+def rows(gain, tied, seed):
     """Rows whose SRG is about ``gain``."""
     rng = np.random.default_rng(seed)
     most = np.linspace(0.9, 0.1, STEPS) + 0.05 * rng.random((SAMPLES, STEPS))
@@ -38,9 +38,9 @@ def scored(tmp_path):
         config = configuration(["task=orders", f"method={method}", f"paths.results={quoted(tmp_path)}"])
         built = build("method", config["method"])
         for section, measurement in build("task", config["task"], description={"_target_"}).measurements():
-            rows = curves(last if section.get("ties") == "last" else first, tied, seed=len(method))
+            made = rows(last if section.get("ties") == "last" else first, tied, seed=len(method))
             cell = measurement_id(source_of(config), config, built, section, measurement)
-            Cell(cells_folder(config), cell, config).write(rows, {})
+            Cell(cells_folder(config), cell, config).write(made, {})
         return config
 
     return scored
@@ -66,3 +66,17 @@ def test_tied_units_are_named_with_their_share_and_a_number_that_depends_on_them
 
 def test_nothing_is_said_of_maps_without_ties(scored):
     assert not [note for note in table(scored("rollout", 0.1, 0.3, 0.1)).findings if "ied units" in note]
+
+
+def test_each_order_has_cells_of_its_own(scored):
+    """SRG by relevance, by its magnitude, and with the other order of tied patches."""
+    config = scored("rollout", 0.02, 0.3, 0.3)
+    cells = sorted((cells_folder(config) / "removal_curves").glob("*.json"))
+    assert len(cells) == 3
+    task = build("task", config["task"], description={"_target_"})
+    curves = [m for _, m in task.measurements() if m.name == "removal_curves"]
+    assert [(m.ranked_by, m.ties) for m in curves] == [
+        ("relevance", "first"),
+        ("magnitude", "first"),
+        ("relevance", "last"),
+    ]
