@@ -85,6 +85,10 @@ sanity: setup ## does the map depend on the class (random logit) and on what the
 	$(RUN) experiment=sanity $(CHOICE)
 	$(BIN)/python -m bench.tables table=sanity $(CHOICE)
 
+orders: setup ## what the sign of maps and the order of equally relevant patches are worth: SRG by |R|, and both orders of ties
+	$(RUN) experiment=orders $(CHOICE)
+	$(BIN)/python -m bench.tables table=orders $(CHOICE)
+
 fill_study: setup ## metric x fill x unit on 50 images: how far the order of methods depends on what replaces a unit
 	$(RUN) experiment=fill_study $(CHOICE)
 	$(BIN)/python -m bench.tables table=fill_study limit=50 $(CHOICE)
@@ -152,6 +156,14 @@ models: setup ## check the model families and write results/models.md
 verify: setup ## compare with stored numbers of the authors' code, into results/verification.md (GOLDEN=folder DATA=root)
 	$(BIN)/python -m bench.verify golden=$(GOLDEN) $(if $(DATA),data=$(DATA)) out=results/verification.md
 
+compare-packages: .venv-packages/installed ## compare our metrics with Quantus and captum, in an environment of its own
+	.venv-packages/bin/python -m tests.packages --output results/packages.md
+
+.venv-packages/installed: tests/packages/requirements.txt
+	test -x .venv-packages/bin/python || $(PYTHON) -m venv .venv-packages
+	.venv-packages/bin/python -m pip install --disable-pip-version-check --requirement tests/packages/requirements.txt
+	@touch $@
+
 speed: setup ## measure the speed, fail beyond the bounds (REFERENCE=checkout adds the reference; ARGS)
 	$(BIN)/python -m tests.speed $(if $(REFERENCE),--reference $(REFERENCE)) $(ARGS)
 
@@ -192,9 +204,9 @@ lint: setup ## check style
 	$(BIN)/ruff format --check .
 
 clean: ## remove .venv, generated data and per-sample rows; tables stay
-	rm -rf .venv site build data/embedded results/*/cells results/*/report outputs multirun wandb .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv .venv-packages site build data/embedded results/*/cells results/*/report outputs multirun wandb .pytest_cache .ruff_cache *.egg-info
 
 .PHONY: help setup constraints quick docs tables table1 table2 figure4 ablation faithfulness localisation plausibility \
-	robustness sanity fill_study agreement report run sweep $(SWEEPS) finetune-movies models verify speed gpu \
-	precision profile train-embedded test test-slow test-cpus browser-test slurm-test board-check lint clean \
-	finetune eraser compete compete-texts plan
+	robustness sanity orders fill_study agreement compete compete-texts plan report run sweep $(SWEEPS) finetune \
+	finetune-movies eraser models verify compare-packages speed gpu precision profile train-embedded test test-slow \
+	test-cpus browser-test slurm-test board-check lint clean

@@ -13,7 +13,16 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from metrics.bootstrap import Statistic
-from metrics.curves import aopc, area, comprehensiveness, decision_flip, log_odds, srg, sufficiency
+from metrics.curves import (
+    aopc,
+    area,
+    comprehensiveness,
+    decision_flip,
+    log_odds,
+    normalised_aopc,
+    srg,
+    sufficiency,
+)
 from metrics.metric import Columns, Curve, Metric, stacked
 
 Direction = Literal["positive", "negative"]
@@ -178,6 +187,23 @@ class AOPC(_OfCurves):
     def values(self, columns: Columns) -> np.ndarray:
         """The mean drop of each sample."""
         return aopc(self._curve(columns, "positive", self.quantity))
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormalisedAOPC(PerSample):
+    """AOPC over groups of units, between the least and the greatest that any order of them has (Edin et al. 2024).
+
+    0 for the worst and 1 for the best order of this input, so that numbers of several models can be compared. A
+    bound that a beam search found may be passed a little. Undefined where both bounds are equal.
+    """
+
+    columns: ClassVar[tuple[str, ...]] = ("group_probability", "aopc_lower", "aopc_upper")
+
+    def values(self, columns: Columns) -> np.ndarray:
+        """The number of each sample."""
+        found = [aopc(curve) for curve in columns["group_probability"]]
+        bounds = (np.asarray(columns[f"aopc_{end}"], dtype=np.float64) for end in ("lower", "upper"))
+        return normalised_aopc(found, *bounds)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -100,11 +100,17 @@ def pearson(a: ArrayLike, b: ArrayLike) -> np.ndarray:
 
 
 def mean_ranks(values: ArrayLike) -> np.ndarray:
-    """Ranks from 1 along the last dimension, (…, n) float64; equal values share the mean of theirs."""
+    """Ranks from 1 along the last dimension, (…, n) float64; equal values share the mean of theirs.
+
+    NaN where one of the n values is.
+    """
     values = np.asarray(values, dtype=np.float64)
     flat = values.reshape(-1, values.shape[-1])
     ranks = np.empty_like(flat)
     for row, out in zip(flat, ranks, strict=True):
+        if np.isnan(row).any():
+            out[:] = np.nan
+            continue
         _, group, counts = np.unique(row, return_inverse=True, return_counts=True)
         out[:] = (np.cumsum(counts) - (counts - 1) / 2)[group]
     return ranks.reshape(values.shape)

@@ -1,8 +1,7 @@
 """Run one explanation with all that a task measures of it, or one shard of that."""
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from bench.data.samples import Limited, Subset
 from bench.errors import BenchError
 from bench.runner import tracking
 from bench.runner.batches import block
+from bench.runner.claims import Wanted, claims, is_of_maps, is_shared_work
 from bench.runner.finished import in_words
 from bench.runner.foreign import ForeignMaps
 from bench.runner.identities import Source, is_embedded, maps_id, measurement_id
@@ -28,9 +28,6 @@ from bench.store.files import BusyError, claimed, is_claimed
 from bench.store.identity import differences
 from bench.store.subsets import first, stored
 from bench.tasks import Measurement, Oracle, Task, Variant
-
-# A cell that is to be filled: the measurement, or None for maps; the variant of these; the cell.
-Wanted = tuple[Measurement | None, Variant | None, Cell]
 
 
 @dataclass(frozen=True)
@@ -131,57 +128,52 @@ def run(config: Mapping[str, Any]) -> dict[str, float] | None:
     plan = Plan.of(config)
     if not (wanted := plan.wanted()):  # what is finished needs no lock, so results may be read-only
         return done_already(plan)
-    shard = f"{config['shard']}-of-{config['shards']}"
+    # A job that was restarted elsewhere waits until the system has noticed that its first node is lost.
+    wait = config["on_busy"] == "wait" or is_restarted()
+    shared = [entry for entry in wanted if is_shared_work(entry[0])]
+    own = [entry for entry in wanted if not is_shared_work(entry[0])]
+    outcomes: list[bool | None] = []
     try:
-        # A job that was restarted elsewhere waits until the system has noticed that its first node is lost.
-        wait = config["on_busy"] == "wait" or is_restarted()
-        with _claims(wanted, shard, wait):
-            summary = _filled(plan, {cell.id.stem for *_, cell in wanted})
+        # What all methods share comes first, so that they have it soon. What another process is at of that comes last:
+        # then it is there, or nearly so.
+        with claims(config, shared, wait=False, passing_over=True) as held:
+            outcomes.append(_filled(plan, held))
+        with claims(config, own, wait) as held_own:
+            outcomes.append(_filled(plan, held_own))
+        passed_over = [entry for entry in shared if entry[2].id.stem not in held]
+        with claims(config, passed_over, wait) as held_last:
+            outcomes.append(_filled(plan, held_last))
     except BusyError as e:
         say(f"{plan}: left to {e}")
         return None
-    if summary is not None:
-        tracking.log(plan, summary)  # nobody waits for this: the cells are free again
+    if not any(outcomes):
+        return done_already(plan) if False not in outcomes else None
+    if any(stored(cell) is None for _, cell in plan.measured):
+        return None
+    tell(f"{plan} on {in_words(config, plan.task, _rows(plan))}")
+    summary = plan_summary(plan)
+    tracking.log(plan, summary)  # nobody waits for this: the cells are free again
     return summary
 
 
-@contextmanager
-def _claims(wanted: Sequence[Wanted], shard: str, wait: bool) -> Iterator[None]:
-    """Hold the shard of every cell that is to be filled.
-
-    A measurement that another process is at is left to it; an explanation is waited for, as its maps are needed.
-    All take their locks in one order, so that nobody waits in a circle. What depends on the model alone, which
-    is cheap, is not claimed: whoever needs it makes it.
-    """
-    with ExitStack() as stack:
-        for measurement, _, cell in sorted(
-            wanted, key=lambda entry: (entry[0] is None, entry[2].id.fingerprint)
-        ):
-            if _is_of_maps(measurement):
-                stack.enter_context(claimed(cell.lock_file(shard), wait or measurement is None))
-                cell.announce(shard)
-        for *_, cell in wanted:
-            stack.enter_context(cell.failures(shard))
-        yield
-
-
-def _is_of_maps(measurement: Measurement | None) -> bool:
-    """Whether a cell holds maps or what is measured of them, so that one process at a time is at a shard of it."""
-    return measurement is None or measurement.needs_maps
-
-
-def _filled(plan: Plan, held: set[str]) -> dict[str, float] | None:
+def _filled(plan: Plan, held: set[str]) -> bool | None:
     """Fill the cells that are still wanted, and finish those that then lack nothing.
 
     Args:
         held: the stems of the cells that this process has claimed.
+
+    Returns:
+        Whether all of these are finished; None if none was wanted any more.
     """
+    if not held:
+        return None
     config = plan.config
     before = {cell.id.stem: cell.written_at() for cell in plan.cells()}
     # Again: another process may have finished some while this one waited.
     wanted = [entry for entry in plan.wanted() if entry[2].id.stem in held]
     if not wanted:
-        return done_already(plan, held)
+        _tidy(plan, held)
+        return None
     filled = [_begun(plan, *entry) for entry in wanted]
     _keep_what_is_made(filled, config)
     if any(one.left for one in filled):
@@ -194,10 +186,7 @@ def _filled(plan: Plan, held: set[str]) -> dict[str, float] | None:
         _check_unchanged(plan, filled)
     finished = [(one, _finish(one, plan, before[one.cell.id.stem])) for one in filled]
     _tidy(plan, held)
-    if not all(done for one, done in finished if one.measurement is not None):
-        return None
-    tell(f"{plan} on {in_words(config, plan.task, _rows(plan))}")
-    return plan_summary(plan)
+    return all(done for one, done in finished if one.measurement is not None)
 
 
 def _begun(plan: Plan, measurement: Measurement | None, variant: Variant | None, cell: Cell) -> Filled:
@@ -205,18 +194,18 @@ def _begun(plan: Plan, measurement: Measurement | None, variant: Variant | None,
 
     What several processes may be at, as none claims it, is kept in one shard, however they share the samples.
     """
-    config, claims = plan.config, _is_of_maps(measurement)
+    config, claimed_alone = plan.config, is_of_maps(measurement)
     own = Cut(len(plan.dataset), config["shards"], block(config))
-    cut, shard = (own, config["shard"]) if claims else (Cut(own.samples, 1, own.block), 0)
+    cut, shard = (own, config["shard"]) if claimed_alone else (Cut(own.samples, 1, own.block), 0)
     anew = config["rerun"] and not is_restarted()
     with _alone(cell):
-        if anew and claims:
+        if anew and claimed_alone:
             if _is_shared(cell, config):
                 raise BenchError(f"rerun=true: {cell} is being computed in other shards; wait for them")
             Work(cell.work_folder, {}).forget()
         work = Work.begin(cell, cut)
     left = set(own.positions(config["shard"]))
-    if claims or not anew:
+    if claimed_alone or not anew:
         left &= set(work.left(shard, plan.skipping))
     return Filled(cell, work, shard, left, measurement, variant)
 
@@ -239,20 +228,16 @@ def _needed(filled: Sequence[Filled]) -> set[Variant | None]:
     return {variant for one in filled if one.left for variant in one.explanations}
 
 
-def done_already(plan: Plan, held: Collection[str] = ()) -> None:
-    """Say of a plan of which nothing is wanted where it is, and remove what is left of the work.
-
-    Args:
-        held: the stems of the cells that this process has claimed.
-    """
+def done_already(plan: Plan) -> None:
+    """Say of a plan of which nothing is wanted where it is, and remove what is left of the work."""
     of_method = [cell for measurement, cell in plan.measured if measurement.needs_maps]
     for cell in of_method or plan.cells():
         if (result := stored(cell)) is not None:
             tell(f"{plan}: done already ({result.path}); rerun=true computes it again")
-    _tidy(plan, held)
+    _tidy(plan)
 
 
-def _tidy(plan: Plan, held: Collection[str]) -> None:
+def _tidy(plan: Plan, held: Collection[str] = ()) -> None:
     """Remove what is left of finished cells: whoever finished one may have been killed before removing it."""
     for cell in plan.cells():
         if cell.work_folder.exists() and cell.record_file.exists():
@@ -281,7 +266,7 @@ def _finish(one: Filled, plan: Plan, before: int | None) -> bool:
                 one.work.forget()
             return True  # of pixels, or none of this shard's
         if missing := one.work.missing(parts, plan.skipping):
-            if not _is_of_maps(one.measurement) and cell.is_done():  # another process has begun it anew, too
+            if not is_of_maps(one.measurement) and cell.is_done():  # another process has begun it anew, too
                 return True
             say(f"{cell}: shard {config['shard']} is done; {one.work.in_words(missing)}")
             return False

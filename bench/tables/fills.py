@@ -119,18 +119,8 @@ class FillStudy:
         """The square of a metric: τ with its interval, bold where the orders differ beyond noise."""
         own = [i for i, setting in enumerate(self.settings) if setting.metric == metric]
         names = [self.settings[i].where for i in own]
-        texts = [[self._text(i, j) for j in own] for i in own]
+        texts = [[entry(self.found, i, j) for j in own] for i in own]
         return pd.DataFrame(texts, index=pd.Index(names, name="unit, fill"), columns=names)
-
-    def _text(self, i: int, j: int) -> str:
-        found = self.found
-        if i == j:
-            return "–" if np.isnan(found.retest[i]) else f"*{found.retest[i]:.2f}*"
-        if np.isnan(found.tau[i, j]):
-            return "–"
-        number = f"{found.tau[i, j]:.2f}"
-        number = f"**{number}**" if found.differ[i, j] else number
-        return f"{number} [{found.low[i, j]:.2f}, {found.high[i, j]:.2f}]"
 
     def _title(self, metric: str) -> str:
         return next(setting.title for setting in self.settings if setting.metric == metric)
@@ -146,6 +136,17 @@ class FillStudy:
             parts += [f"*{self._title(metric)}*", self.square(metric).to_markdown(disable_numparse=True)]
         parts.append(LEGEND)
         return "\n\n".join(parts) + "\n"
+
+
+def entry(found: RankAgreement, i: int, j: int) -> str:
+    """What a square says of two rankings, as :data:`LEGEND` explains."""
+    if i == j:
+        return "–" if np.isnan(found.retest[i]) else f"*{found.retest[i]:.2f}*"
+    if np.isnan(found.tau[i, j]):
+        return "–"
+    number = f"{found.tau[i, j]:.2f}"
+    number = f"**{number}**" if found.differ[i, j] else number
+    return f"{number} [{found.low[i, j]:.2f}, {found.high[i, j]:.2f}]"
 
 
 def fill_study(selection: Selection, seed: int = 0) -> FillStudy:
@@ -168,7 +169,7 @@ def fill_study(selection: Selection, seed: int = 0) -> FillStudy:
     by_method = [task.statistics(one.tables()) for one in scored]
     metrics = task.built_metrics()
     rankings = [
-        [_better(own.get((setting.name, 0)), metrics[setting.name].higher_is_better) for own in by_method]
+        [oriented(own.get((setting.name, 0)), metrics[setting.name].higher_is_better) for own in by_method]
         for setting in settings
     ]
     sizes = {len(s.terms) for ranking in rankings for s in ranking if s is not None}
@@ -203,7 +204,8 @@ def settings_of(sections: Mapping[str, Mapping[str, Any]], selection: Selection)
     return settings
 
 
-def _better(statistic: Statistic | None, higher_is_better: bool | None) -> Statistic | None:
+def oriented(statistic: Statistic | None, higher_is_better: bool | None) -> Statistic | None:
+    """A statistic with its sign turned where less is better."""
     if statistic is None or higher_is_better:
         return statistic
     reduce = statistic.reduce

@@ -10,7 +10,7 @@ SIGNS = str.maketrans(
     {character: rf"\{character}" for character in "&%_#${}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     | {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "≈": r"$\approx$", "·": r"$\cdot$", "×": r"$\times$"}
-    | {"–": "--", "−": "$-$", "…": r"\dots{}", "σ": r"$\sigma$"}
+    | {"–": "--", "−": "$-$", "…": r"\dots{}", "σ": r"$\sigma$", "‡": r"$\ddagger$"}
 )
 HEADING = 16  # characters of a line of a heading
 COLUMNS = 8  # more numbers side by side would be too small to read on a page

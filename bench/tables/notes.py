@@ -11,8 +11,9 @@ from bench.tables.conditions import samples_of, title_read
 from bench.tables.format import readable
 from bench.tables.part import ABLATION, Part
 from bench.tables.pinned import other_versions
-from bench.tables.planted import failing
+from bench.tables.planted import MARK, failing
 from bench.tables.statistics import RESAMPLES, protocol_label
+from bench.tables.ties import tie_notes
 from bench.tables.words import joined, settings_in_words
 from metrics import wilson
 from metrics.intervals import BOOTSTRAP, FEW, WIDENED, WILSON
@@ -118,9 +119,10 @@ def notes(part: Part) -> list[str]:
     found += _incomplete(part)
     if titles := failing(part.selection):
         found.append(
-            "**Does not order planted maps** (oracle, random, reversed oracle, each beyond the 95 % interval of the "
-            f"difference): {joined(titles)}."
+            f"{MARK} **Does not order planted maps** (oracle, random, reversed oracle, each beyond the 95 % interval "
+            f"of the difference): {joined(list(titles.values()))}."
         )
+    found += tie_notes(part.selection)
     if (different := _different_versions(part)) is not None:
         found.append(different)
     records = [result.record for result in part.selection.results]

@@ -4,10 +4,11 @@ from bench.tables.select import Scored, Selection
 from metrics import orders_planted_maps
 
 PLANTED = ("oracle", "random", "reversed_oracle")  # methods, from the best to the worst
+MARK = "‡"  # behind the title of a metric that fails
 
 
-def failing(selection: Selection) -> list[str]:
-    """The titles of the metrics that do not order oracle, random and reversed oracle.
+def failing(selection: Selection) -> dict[tuple[str, int], str]:
+    """The titles of the metrics that do not order oracle, random and reversed oracle, by their name and k.
 
     None where one of the three was not measured; then nothing can be said.
     """
@@ -15,20 +16,20 @@ def failing(selection: Selection) -> list[str]:
     for one in selection.scored:
         if one.name in PLANTED:
             found.setdefault(one.explained, {})[one.name] = one
-    titles: dict[str, None] = {}
+    titles: dict[tuple[str, int], str] = {}
     for methods in found.values():
         if len(methods) == len(PLANTED):
-            titles |= dict.fromkeys(_failing(selection, [methods[name] for name in PLANTED]))
-    return list(titles)
+            titles |= _failing(selection, [methods[name] for name in PLANTED])
+    return titles
 
 
-def _failing(selection: Selection, methods: list[Scored]) -> list[str]:
+def _failing(selection: Selection, methods: list[Scored]) -> dict[tuple[str, int], str]:
     metrics = selection.task.built_metrics()
     statistics = [selection.task.statistics(one.tables()) for one in methods]
     keys = [key for key in statistics[0] if all(key in each for each in statistics)]
-    return [
-        metrics[name].title + (f" at k = {k}" if k else "")
+    return {
+        (name, k): metrics[name].title + (f" at k = {k}" if k else "")
         for name, k in keys
         if metrics[name].higher_is_better is not None
         and not orders_planted_maps(*(each[name, k] for each in statistics), metrics[name].higher_is_better)
-    ]
+    }

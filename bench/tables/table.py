@@ -1,7 +1,7 @@
 """One table: what is in it, what is said about it, and its files."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ from bench.tables.format import Column, columns_of, laid_out, shown
 from bench.tables.latex import latex
 from bench.tables.notes import caption, legend, notes
 from bench.tables.part import ABLATION, Part, part_of
+from bench.tables.planted import MARK, failing
 from bench.tables.published import PROTOCOL, Published, published, published_beside
 from bench.tables.statistics import protocol_label, protocol_of
+from metrics import Metric
 
 ABLATED = "transformer_attribution"  # the method whose parts the ablation is of
 TASKS_OF_ABLATION = ("perturbation", "segmentation")
@@ -164,12 +166,21 @@ def table_of(name: str, parts: Sequence[Part]) -> Table:
         parts=parts,
         data=data,
         methods=list(measured["method"].unique()),
-        columns=columns_of(measured, metrics, facts),
+        columns=columns_of(measured, _marked(metrics, parts), facts),
         caption=caption(name, parts),
         footnotes=footnotes,
         published=beside,
         findings=findings,
     )
+
+
+def _marked(metrics: Mapping[str, Metric], parts: Sequence[Part]) -> dict[str, Metric]:
+    """The metrics, those that do not order planted maps with a mark in their title."""
+    failed = {name for part in parts for name, _ in failing(part.selection)}
+    return {
+        name: replace(metric, title=f"{metric.title} {MARK}") if name in failed else metric
+        for name, metric in metrics.items()
+    }
 
 
 def _target(name: str, config: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from bench.tasks.base import AnotherClass, Explanations, Measurement, Oracle, ReversedOracle, Task, Variant
 from bench.tasks.class_sensitivity import ClassSensitivity
 from bench.tasks.ferret import FerretScores
+from bench.tasks.group_order import AopcBounds, GroupCurve
 from bench.tasks.group_removal import GroupRemoval
 from bench.tasks.leave_one_out import LeaveOneOutDrops, UnitScores
 from bench.tasks.localisation import Localisation
@@ -20,11 +21,13 @@ from bench.tasks.similarity import ClassComparison
 
 __all__ = [
     "AnotherClass",
+    "AopcBounds",
     "ClassComparison",
     "ClassSensitivity",
     "Conservation",
     "Explanations",
     "FerretScores",
+    "GroupCurve",
     "GroupRemoval",
     "LeaveOneOutDrops",
     "Localisation",

@@ -27,7 +27,7 @@ class RemovalCurves(RemovesUnits):
         unit, fill, blur_sigma, word_score: what is removed, and what takes its place
             (:class:`bench.tasks.units.Removal`).
         rounding: of the units in a bin, ``floor`` or ``ceil``.
-        order: ``signed`` ranks by relevance, ``magnitude`` by its absolute value.
+        ranked_by: ``relevance``, with its sign, or its ``magnitude``.
         ties: which of equally relevant units is the more relevant, the ``first`` or the ``last``.
 
     Raises:
@@ -47,7 +47,7 @@ class RemovalCurves(RemovesUnits):
     blur_sigma: float | None = None
     word_score: str = "max"
     rounding: str = "floor"
-    order: str = "signed"
+    ranked_by: str = "relevance"
     ties: str = "first"
 
     def __post_init__(self):
@@ -61,7 +61,7 @@ class RemovalCurves(RemovesUnits):
             )
         for name, known in (
             ("rounding", ("floor", "ceil")),
-            ("order", ("signed", "magnitude")),
+            ("ranked_by", ("relevance", "magnitude")),
             ("ties", ("first", "last")),
         ):
             if getattr(self, name) not in known:
@@ -84,7 +84,7 @@ class RemovalCurves(RemovesUnits):
         values, valid, sizes = scores.values, scores.valid, scores.sizes.tolist()
         if empty := [name for name, size in zip(explanations.batch.ids, sizes, strict=True) if not size]:
             raise BenchError(f"{', '.join(empty)}: no {self.unit} of it is seen, so none can be removed")
-        values = values.abs() if self.order == "magnitude" else values
+        values = values.abs() if self.ranked_by == "magnitude" else values
         ranks = unit_ranks(values, valid, self.ties)
         steps = torch.tensor([unit_counts(size, self.steps) for size in sizes])
         bins = torch.tensor([bin_counts(size, self.bins, self.rounding) for size in sizes])

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
@@ -53,6 +53,7 @@ def slowly(name, values, mask):
     return roc_auc_score(mask, values)
 
 
+@settings(deadline=None)
 @given(values, bits)
 @pytest.mark.parametrize("name", FORMULAS)
 def test_each_formula_by_loops(name, values, bits):
@@ -60,6 +61,7 @@ def test_each_formula_by_loops(name, values, bits):
     assert found == pytest.approx(slowly(name, values, bits), nan_ok=True)
 
 
+@settings(deadline=None)
 @given(values, bits, st.floats(0, 6))
 def test_the_pointing_game_with_tolerance_is_a_distance(values, bits, tolerance):
     best = divmod(min(range(35), key=lambda i: (-values[i], i)), 7)
@@ -91,6 +93,7 @@ def test_bad_maps_are_named(name):
         metrics.top_k_intersection(torch.zeros(2, *SIZE), masks, 36)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(*[st.floats(-4, 12)] * 4), max_size=3))
 def test_boxes_cover_every_pixel_they_touch(boxes):
     boxes = [(min(a, c), min(b, d), max(a, c) + 0.5, max(b, d) + 0.5) for a, b, c, d in boxes]
@@ -109,6 +112,7 @@ def test_a_box_without_extent_is_refused(box):
         metrics.box_mask([box], SIZE)
 
 
+@settings(deadline=None)
 @given(values, values)
 def test_class_sensitivity_by_loops(one, other):
     left, right = list(range(5)), list(range(20, 30))

@@ -145,6 +145,7 @@ def test_bad_input_is_named(call, named):
 def test_what_is_undefined_is_nan():
     zero, other = torch.zeros(1, 4), torch.rand(1, 4)
     assert metrics.relative_distance(zero, other).isnan().all()
+    assert np.isnan(metrics.rank_correlation([math.nan, 1, 2], [3, 1, 2]))
     assert metrics.kendall(zero, other).isnan().all()
     assert np.isnan(metrics.completeness(1.0, 0.0))
     assert np.isnan(metrics.efficient_mprt(0.0, 1.0))

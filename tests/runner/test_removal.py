@@ -205,7 +205,7 @@ def make(**changes):
         ({"fill": "blur"}, "blur_sigma"),
         ({"fill": "inpaint"}, "leaves nothing"),
         ({"rounding": "up"}, "rounding"),
-        ({"order": "any"}, "order"),
+        ({"ranked_by": "any"}, "ranked_by"),
         ({"ties": "any"}, "ties"),
         ({"unit": "word", "fill": "mask", "word_score": "sum"}, "word_score"),
     ],

@@ -27,7 +27,7 @@ from tests.speed.explaining import (
 )
 from tests.speed.machine import FOLDER, device_name, file_name, made_by
 from tests.speed.reference import reference
-from tests.speed.scoring import scoring
+from tests.speed.scoring import imputation, removal, scoring
 from tests.speed.timing import HEAD, Line, seconds
 
 PARTS = ("explaining", "classes", "memory", "scoring", "perturbation", "scaling", "start", "report", "board")
@@ -73,6 +73,8 @@ def lines(options: argparse.Namespace, device: torch.device, scratch: Path) -> I
             plain = Plain(created, pixels(created, UNIT_BATCH, device))
             units[model] = min(seconds(plain, device) for _ in range(3)) / UNIT_BATCH
         yield from scoring(n, units)
+        yield imputation(n, device)
+        yield removal(smallest, n, device)
     if "perturbation" in parts:
         for model in options.models:
             batch = max(options.batches)

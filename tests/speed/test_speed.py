@@ -24,7 +24,7 @@ from tests.speed.explaining import (
     several_classes,
 )
 from tests.speed.reference import reference
-from tests.speed.scoring import scoring
+from tests.speed.scoring import imputation, removal, scoring
 from tests.speed.timing import HEAD, Line, ratios
 from tests.support.small_models import make_vit
 
@@ -34,7 +34,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(autouse=True)
 def tiny_models(monkeypatch):
     """Small models in the place of those of timm."""
-    for module in ("explaining", "cells", "reference", "profile", "__main__"):
+    for module in ("explaining", "cells", "reference", "profile", "scoring", "__main__"):
         monkeypatch.setattr(
             f"tests.speed.{module}.create", lambda architecture, device: make_vit().to(device)
         )
@@ -152,8 +152,22 @@ def test_scoring_is_compared_with_scikit_learn():
         "counts of pixels",
         "token F1",
         "scoring of a segmentation cell",
+        "scoring of a localisation cell",
     }
     assert all(line.values[0] > 0 for line in lines.values())
+    assert {lines[f"scoring of a {task} cell"].bound for task in ("segmentation", "localisation")} == {5.0}
+
+
+def test_metrics_are_measured_in_the_passes_that_they_must_make():
+    line = removal("deit_tiny_patch16_224", 1, CPU)
+    assert line.values[0] > 0.1
+    assert line.bound == 1.10
+
+
+def test_the_imputation_of_an_image_has_a_bound_in_seconds():
+    line = imputation(1, CPU)
+    assert (line.unit, line.bound) == ("s", 0.2)
+    assert line.values[0] > 0
 
 
 def test_the_map_that_costs_nothing_and_the_repeated_images(root, tmp_path):
