@@ -37,7 +37,6 @@ PROGRAMS = {
     "bench.listing": "experiments",
     "bench.verify": "golden=FOLDER",
     "bench.agreement": "Spearman",
-    "bench.completion": "zsh",
 }
 CODE = """
 import runpy, sys

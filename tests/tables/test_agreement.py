@@ -45,7 +45,7 @@ def test_the_program_prints_and_writes_what_it_found(configure, capsys):
         run(config)
     program(configs[0]["overrides"])
     shown = capsys.readouterr().out
-    assert "Raw attention" in shown
+    assert "raw attention" in shown
     assert "No arrow" in shown
     (written,) = Path(configs[0]["paths"]["results"]).rglob("tables/paper/agreement*.md")
     assert written.read_text().strip() == shown.strip()
