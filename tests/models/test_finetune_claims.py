@@ -77,7 +77,7 @@ def test_three_labels_are_learned_from_the_query(configure, tmp_path):
     settings = (f"dataset.path={easy}", "epochs=15", "learning_rate=0.01", f"fresh={fresh}")
     record = finetune(configure("bert", *settings))
     losses = [epoch["train_loss"] for epoch in record["epochs"]]
-    assert losses[-1] < 0.3 * losses[0]
+    assert losses[-1] < 0.5 * losses[0]
     assert record["accuracy"]["test"] > 60  # a third by chance
 
 

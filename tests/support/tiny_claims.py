@@ -15,7 +15,8 @@ def write_claims(folder: Path, sizes: dict[str, int] = SIZES, easy: bool = False
     """Write splits and documents; the labels take turns, and what says so stands in the first sentence.
 
     Args:
-        easy: whether the colour in the claim gives the label away, so that a tiny model can learn it.
+        easy: whether the colour in the claim gives the label away, whatever the document says, so that a tiny model
+            can learn it.
     """
     (folder / "docs").mkdir(parents=True)
     for split, count in sizes.items():
@@ -23,10 +24,10 @@ def write_claims(folder: Path, sizes: dict[str, int] = SIZES, easy: bool = False
         for index in range(count):
             colour, other = drawn.sample(COLOURS, 2)
             thing, another = drawn.sample(THINGS, 2)
-            if easy:
-                colour, other = COLOURS[index % len(LABELS)], COLOURS[-1]
             said = {"AGREES": (thing, colour), "DENIES": (thing, other), "SILENT": (another, other)}
             label = LABELS[index % len(LABELS)]
+            if easy:
+                colour = COLOURS[index % len(LABELS)]
             sentence = f"the {said[label][0]} is {said[label][1]} ."
             again = f"it is {said[label][1]} indeed ."
             filler = " ".join(f"w{drawn.randrange(50)}" for _ in range(LENGTH - 12)) + " ."
