@@ -43,9 +43,10 @@ def test_the_program_prints_and_writes_what_it_found(configure, capsys):
     configs = [configure("perturbation", f"method={name}") for name in ("rollout", "raw_attention")]
     for config in configs:
         run(config)
+    capsys.readouterr()
     program(configs[0]["overrides"])
     shown = capsys.readouterr().out
-    assert "Raw attention" in shown
+    assert "raw attention" in shown
     assert "No arrow" in shown
     (written,) = Path(configs[0]["paths"]["results"]).rglob("tables/paper/agreement*.md")
     assert written.read_text().strip() == shown.strip()
