@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from omegaconf import OmegaConf
 
 from bench.catalogue import CONF, Catalogue
-from bench.cli import tell
+from bench.cli import command_line, tell
 from bench.command import COMMANDS
 from bench.config import config_dirs
 from bench.errors import BenchError
@@ -127,3 +127,7 @@ def _values(key: str, value: str, catalogue: Catalogue) -> list[str]:
     group = GROUP_OF.get(key)
     names = EXPLAINED if key == "explained" else sorted(choices(catalogue, group)) if group else ()
     return [f"{key}={before}{comma}{name}" for name in names if name.startswith(begun)]
+
+
+if __name__ == "__main__":
+    command_line(main)

@@ -43,6 +43,7 @@ def test_the_program_prints_and_writes_what_it_found(configure, capsys):
     configs = [configure("perturbation", f"method={name}") for name in ("rollout", "raw_attention")]
     for config in configs:
         run(config)
+    capsys.readouterr()
     program(configs[0]["overrides"])
     shown = capsys.readouterr().out
     assert "raw attention" in shown
