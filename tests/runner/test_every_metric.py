@@ -10,8 +10,6 @@ from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from typing import ClassVar
 
-import bench  # noqa: F401  isort: skip  (lets timm be imported)
-
 import numpy as np
 import pytest
 import timm
@@ -19,6 +17,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+import bench
 import bench.tasks
 from bench.config import DESCRIPTION, PROJECT, build, configuration
 from bench.data import ImageSample
