@@ -37,6 +37,10 @@ PROGRAMS = {
     "bench.listing": "experiments",
     "bench.verify": "golden=FOLDER",
     "bench.agreement": "Spearman",
+    "bench.completion": "zsh",
+    "bench.board": "--check",
+    "bench.plan": "rate=",
+    "bench.eraser": "golden=",
 }
 CODE = """
 import runpy, sys

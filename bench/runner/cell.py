@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bench.cli import progress, say, tell
-from bench.config import build
+from bench.config import DESCRIPTION, build
 from bench.data.samples import Limited, Subset
 from bench.errors import BenchError
 from bench.runner import tracking
@@ -73,6 +73,11 @@ class Plan:
         for section, measurement in task.measurements():
             _check_section(task, section, measurement)
             cell_id = measurement_id(identity, config, method, section, measurement)
+            if same := [known for known, cell in measured if cell.id == cell_id]:
+                raise BenchError(
+                    f"task: {measurement} and {same[0]} would be one cell; what tells them apart must be settings with "
+                    f"other names than {', '.join(sorted(DESCRIPTION))}"
+                )
             measured.append((measurement, Cell(folder, cell_id, config)))
             variants += [variant for variant in measurement.variants if variant not in variants]
         maps = {v: Cell(folder, maps_id(identity, config, method, v), config) for v in variants}
