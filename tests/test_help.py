@@ -39,7 +39,6 @@ PROGRAMS = {
     "bench.agreement": "Spearman",
     "bench.completion": "zsh",
     "bench.board": "--check",
-    "bench.plan": "rate=",
     "bench.eraser": "golden=",
 }
 CODE = """
