@@ -42,6 +42,8 @@ TASKS = (
     "robustness",
     "sanity",
     "faithfulness_decoders",
+    "fill_study",
+    "orders",
 )
 METHODS = ("gradcam", "lrp", "partial_lrp", "raw_attention", "rollout", "transformer_attribution")
 ALL_BLOCKS = ("transformer_attribution_all_blocks", "rollout_all_blocks")

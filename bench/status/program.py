@@ -28,7 +28,8 @@ from bench.tables.statistics import protocol_label
 from bench.tasks import Task
 
 ON_BOARD = "on the board"  # computed by somebody who submitted it
-STATES = ("running", "failed", "stopped", "missing", "damaged", "older format, run again", ON_BOARD, "done")
+OLDER = "older format, run again"
+STATES = ("running", "failed", "stopped", "missing", "damaged", OLDER, ON_BOARD, "done")
 
 
 @dataclass
@@ -202,7 +203,7 @@ def _cell_of(work: Work) -> Cell:
 
 
 def _older(path: Path) -> Line:
-    return Line(f"{path.parent.name}: {path.stem}", path.parent.name, None, None, STATES[-2], note=str(path))
+    return Line(f"{path.parent.name}: {path.stem}", path.parent.name, None, None, OLDER, note=str(path))
 
 
 def _line(record: Mapping[str, Any], state: str) -> Line:

@@ -38,8 +38,16 @@ class ClassSensitivity:
             )
 
     def measure(self, explanations: Explanations) -> dict[str, Sequence]:
-        """The number of each sample."""
+        """The number of each sample.
+
+        Raises:
+            BenchError: if the class of an object is not known.
+        """
         batch, other = explanations.batch, explanations.others[AnotherClass()]
+        if unknown := [s.id for s in batch.samples if s.label is None or s.other_label is None]:
+            raise BenchError(
+                f"{', '.join(unknown)}: no class is known of an object, so whether it is explained cannot be told"
+            )
         size = tuple(batch.inputs.shape[-2:])
         masks = [torch.stack([getattr(s, name) for s in batch.samples]) for name in ("mask", "other_mask")]
         masks = [each.to(batch.inputs.device) for each in masks]

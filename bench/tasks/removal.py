@@ -86,8 +86,8 @@ class RemovalCurves(RemovesUnits):
             raise BenchError(f"{', '.join(empty)}: no {self.unit} of it is seen, so none can be removed")
         values = values.abs() if self.ranked_by == "magnitude" else values
         ranks = unit_ranks(values, valid, self.ties)
-        steps = torch.tensor([unit_counts(size, self.steps) for size in sizes])
-        bins = torch.tensor([bin_counts(size, self.bins, self.rounding) for size in sizes])
+        steps = torch.tensor([unit_counts(size, self.steps) for size in sizes], dtype=torch.long)
+        bins = torch.tensor([bin_counts(size, self.bins, self.rounding) for size in sizes], dtype=torch.long)
         rest = torch.tensor(sizes)[:, None] - bins
         most, least = removal_curves(
             self._removal.masked(explanations),

@@ -9,8 +9,9 @@ from unittest.mock import patch
 import numpy as np
 import pandas as pd
 
-from bench.board import Entry, MetricFacts, Number, OfMethod, Part, Said
 from bench.board.columns import Ranking
+from bench.board.entry import Entry
+from bench.board.facts import MetricFacts, Number, OfMethod, Part, Said
 from bench.board.tables import ids_digest, save_table
 from bench.catalogue import Catalogue
 

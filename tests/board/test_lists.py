@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from bench.board import Entry
 from bench.board.check import check
+from bench.board.entry import Entry
 from bench.board.facts import list_name
 from bench.board.faults import LIST
 from bench.board.known import Known, add

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau, rankdata
 
-from bench.board import entries
 from bench.board.columns import Ranking, gather
+from bench.board.entry import entries
 from bench.board.statistics import (
     between_metrics,
     between_models,

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.board import Entry
 from bench.board.__main__ import main as board
 from bench.board.badge import badge, badges
 from bench.board.check import check
+from bench.board.entry import Entry
 from bench.board.recompute import drawn_ids
 from bench.board.tables import save_table
 from bench.config import configuration, quoted

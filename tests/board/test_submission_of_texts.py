@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.board import Entry
 from bench.board.check import check
+from bench.board.entry import Entry
 from bench.board.known import add
 from bench.board.submit import main as submit
 from bench.board.tables import save_table

@@ -4,7 +4,8 @@ import pytest
 
 import bench  # noqa: F401
 from bench.data import Eraser
-from bench.eraser import KS, SEEDS, counts, floors, main
+from bench.eraser.__main__ import main
+from bench.eraser.program import KS, SEEDS, counts, floors
 from bench.errors import BenchError
 from bench.finetune.pretrained import load_tokenizer
 from tests.support.tiny_claims import LABELS, write_claims
@@ -32,7 +33,7 @@ def test_counts(root):
 
 
 def test_what_lies_beyond_is_counted(root, monkeypatch):
-    from bench import eraser
+    from bench.eraser import program as eraser
 
     monkeypatch.setattr(eraser, "LONGEST", 14)  # seven words of each document
     tokenizer = load_tokenizer(str(root / "bert"))

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import bench  # noqa: F401
+from bench.data import TextSample
 from bench.models import Batch, Maps
 from bench.report.__main__ import main
 from bench.report.page import LARGEST
@@ -37,7 +38,7 @@ class Noise:
         )
         if not self.of_text:
             return Seen(Batch([sample], torch.zeros(1, 3, SIDE, SIDE)), [1, 0], [0.9, 0.1])
-        sample.words, sample.rationale = ["incomprehensible"] * WORDS, np.arange(WORDS) % 3 == 0
+        sample = TextSample(name, ["incomprehensible"] * WORDS, 1, np.arange(WORDS) % 3 == 0)
         return Seen(Batch([sample], torch.zeros(1, WORDS), torch.arange(WORDS)[None]), [1, 0], [0.9, 0.1])
 
     def maps(self, label: str, seen: Seen, number: int) -> Maps:

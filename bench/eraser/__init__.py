@@ -1,0 +1,1 @@
+"""Tables of ERASER's data sets as they are read."""
