@@ -16,7 +16,10 @@ def names() -> list[str]:
     """The first :data:`COUNT` methods of the project that can be the best, in their order."""
     facts = Catalogue()
     own = [
-        n for n in facts.names("method") if facts.read("method", n).get("_target_", "").startswith("methods.")
+        name
+        for name in facts.names("method")
+        if facts.read("method", name).get("_target_", "").startswith("methods.")
+        and not name.endswith("_all_blocks")  # in texts the same as those without
     ]
     competing = [facts.method(name) for name in own if facts.method(name).kind == "method"]
     return [m.name for m in sorted(competing, key=lambda m: (m.order, m.name))][:COUNT]

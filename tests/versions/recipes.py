@@ -81,10 +81,16 @@ def sentences() -> Explanations:
 STEPS, BINS, SUBSETS = (0, 0.25, 0.5), (0.2, 0.5), {"sizes": (1, 2), "subsets": (2, 2)}
 PATCH, WORD = {"unit": "patch", "fill": "mean"}, {"unit": "word", "fill": "mask"}
 MEASUREMENTS: dict[str, Callable[[], list[tuple[Any, Explanations]]]] = {
-    "AopcBounds": lambda: [(tasks.AopcBounds(4, **PATCH), squares()), (tasks.AopcBounds(3, **WORD), sentences())],
+    "AopcBounds": lambda: [
+        (tasks.AopcBounds(4, **PATCH), squares()),
+        (tasks.AopcBounds(3, **WORD), sentences()),
+    ],
     "ClassSensitivity": lambda: [(tasks.ClassSensitivity(), squares())],
     "FerretScores": lambda: [(tasks.FerretScores(), sentences())],
-    "GroupCurve": lambda: [(tasks.GroupCurve(4, **PATCH), squares()), (tasks.GroupCurve(3, **WORD), sentences())],
+    "GroupCurve": lambda: [
+        (tasks.GroupCurve(4, **PATCH), squares()),
+        (tasks.GroupCurve(3, **WORD), sentences()),
+    ],
     "GroupRemoval": lambda: [(tasks.GroupRemoval(3, **PATCH), squares())],
     "LeaveOneOutDrops": lambda: [(tasks.LeaveOneOutDrops(**WORD), sentences())],
     "UnitScores": lambda: [(tasks.UnitScores("word"), sentences())],
