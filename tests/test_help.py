@@ -138,7 +138,8 @@ def test_ctrl_c_ends_a_run_without_a_traceback(monkeypatch, capsys, tmp_path, ar
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("bench.runner.cell.run", interrupted)
-    monkeypatch.setattr(sys, "argv", ["bench", *arguments])
+    # In a folder of its own: what is finished is not run again.
+    monkeypatch.setattr(sys, "argv", ["bench", *arguments, f"paths.results={tmp_path}"])
     monkeypatch.delenv("BENCH_SWEEP", raising=False)
     with pytest.raises(SystemExit) as raised:
         program.command_line()
