@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isqrt
+from math import comb, isqrt
 from typing import Any, ClassVar
 
 import torch
@@ -86,12 +86,6 @@ class _Groups(RemovesUnits):
 
         return logits
 
-    def _check_seen(self, explanations: Explanations, of_units: Tensor) -> None:
-        """Raises BenchError for a text of which nothing is seen."""
-        empty = (of_units < 0).all(dim=1).tolist()
-        if names := [name for name, nothing in zip(explanations.batch.ids, empty, strict=True) if nothing]:
-            raise BenchError(f"{', '.join(names)}: no {self.unit} of it is seen, so none can be removed")
-
 
 @dataclass(frozen=True)
 class AopcBounds(_Groups):
@@ -119,11 +113,22 @@ class AopcBounds(_Groups):
         if self.width is not None and (type(self.width) is not int or self.width < 1):
             raise BenchError(f"{KEY}.width={self.width}: expected 1 or more, or null for all subsets")
 
+    def passes(self, units: int) -> int:
+        """Forward passes of a sample of so many units: of all subsets, or at most those that both searches try."""
+        groups = min(self.groups, units)
+        if self.width is None:
+            return 2**groups
+        beams = [min(self.width, comb(groups, removed)) for removed in range(groups)]
+        tried = (
+            min(beam * (groups - removed), comb(groups, removed + 1)) for removed, beam in enumerate(beams)
+        )
+        return 2 * (1 + sum(tried))
+
     def measure(self, explanations: Explanations) -> dict[str, Sequence]:
         """The bounds of each sample."""
         of_units, target = self._of_units(explanations), explanations.target
-        self._check_seen(explanations, of_units)
         without, numbers = self._without(explanations, of_units), of_units.amax(dim=1) + 1
+        self._check_seen(explanations, numbers)
         bounds = []
         for sample, groups in enumerate(numbers.tolist()):
 
@@ -153,11 +158,16 @@ class GroupCurve(_Groups):
 
     word_score: str = "max"
 
+    def passes(self, units: int) -> int:
+        """Forward passes of a sample of so many units: one for each group, and one of the whole."""
+        return min(self.groups, units) + 1
+
     def measure(self, explanations: Explanations) -> dict[str, Sequence]:
         """The curve of each sample."""
         of_units = self._of_units(explanations)
-        self._check_seen(explanations, of_units)
-        numbers, scores = of_units.amax(dim=1) + 1, self._removal.scores(explanations).values
+        numbers = of_units.amax(dim=1) + 1
+        self._check_seen(explanations, numbers)
+        scores = self._removal.scores(explanations).values
         width = int(numbers.max())
         sums = scores.new_zeros(len(scores), width + 1).scatter_add(1, of_units % (width + 1), scores)[
             :, :width

@@ -81,9 +81,8 @@ class RemovalCurves(RemovesUnits):
     def measure(self, explanations: Explanations) -> dict[str, Sequence]:
         """The curves of each sample."""
         scores = self._removal.scores(explanations)
+        self._check_seen(explanations, scores.sizes)
         values, valid, sizes = scores.values, scores.valid, scores.sizes.tolist()
-        if empty := [name for name, size in zip(explanations.batch.ids, sizes, strict=True) if not size]:
-            raise BenchError(f"{', '.join(empty)}: no {self.unit} of it is seen, so none can be removed")
         values = values.abs() if self.ranked_by == "magnitude" else values
         ranks = unit_ranks(values, valid, self.ties)
         steps = torch.tensor([unit_counts(size, self.steps) for size in sizes], dtype=torch.long)

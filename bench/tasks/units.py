@@ -182,6 +182,16 @@ class RemovesUnits:
         expect_modality(self.modality, model, sample)
         self._removal.check(model)
 
+    def _check_seen(self, explanations: Explanations, sizes: Tensor) -> None:
+        """Raises BenchError for samples of which there is nothing to remove.
+
+        Args:
+            sizes: (batch,), how many units, or groups of them, each has.
+        """
+        numbered = zip(explanations.batch.ids, sizes.tolist(), strict=True)
+        if empty := [name for name, size in numbered if not size]:
+            raise BenchError(f"{', '.join(empty)}: no {self.unit} of it is seen, so none can be removed")
+
 
 def seed_of(name: str, *more: Any) -> int:
     """A seed, below 2³¹, that depends on the id of a sample and on nothing of the batch."""

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from bench.config import build
@@ -9,6 +10,8 @@ from bench.runner.cell import Plan, run
 from bench.runner.claims import is_shared_work
 from bench.runner.costs import Cost, Shape, of_map
 from bench.runner.preflight import cost_of
+from bench.tasks import AopcBounds
+from metrics import aopc_bounds
 from tests.support.tiny_texts import text_configuration, write
 
 GRID = Shape(tokens=17, blocks=2, pixels=32 * 32)
@@ -101,3 +104,32 @@ def test_costs_add_up():
     one = Cost(maps=1, forward=2, backward=3, measuring=4, bytes=5)
     assert (one + one).times(2) == Cost(4, 8, 12, 16, 20)
     assert one.plain(backward=2) == 2 + 6 + 4
+
+
+@pytest.mark.parametrize(("groups", "width"), [(6, None), (12, None), (6, 2), (16, 5)])
+def test_bounds_of_orders_make_the_passes_that_are_foretold(groups, width):
+    tried, weights = 0, np.random.default_rng(0).random(groups)
+
+    def values(removed):
+        nonlocal tried
+        tried += len(removed)
+        return removed @ weights
+
+    aopc_bounds(values, groups, width)
+    foretold = AopcBounds(groups, "patch", "mean", width=width).passes(196)
+    assert tried <= foretold <= 1.2 * tried  # searches may try a subset that another beam has, too
+    assert width is not None or tried == foretold
+
+
+def test_a_curve_of_groups_makes_the_passes_that_are_foretold(configure, monkeypatch):
+    config = configure(
+        "perturbation", "method=raw_attention", "limit=2", "batch_size=2", "+metric=normalised_aopc"
+    )
+    plan = Plan.of(config)
+    bounds = next(m for m, _ in plan.measured if m.name == "aopc_bounds")
+    curve = next(m for m, _ in plan.measured if m.name == "group_curve")
+    assert curve.passes(16) == 17
+    assert bounds.passes(16) > 1000
+    cost = cost_of(plan, GRID)
+    made = counted(config, monkeypatch)
+    assert 0.8 * cost.measuring < made <= cost.forward + cost.measuring + 2  # bounds are told at most
