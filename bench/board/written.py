@@ -20,7 +20,7 @@ from bench.board.statistics import (
     compared,
     overall,
 )
-from bench.store.files import replace_file, write_text, writing
+from bench.store.files import write_text
 
 NOT_EQUAL = (
     "Methods that share a letter are not told apart by these samples; that does not make them equal, and it does not "
@@ -370,10 +370,6 @@ def write_tables(made: Statistics, folder: Path) -> None:
         "retest_of_metrics": retest(retests),
         "agreement_of_models": agreement(made.of_models),
     }
-    with writing(folder, "out"):
-        for name, table in tables.items():
-            replace_file(
-                folder / f"{name}.csv",
-                lambda aside, own=table: own.to_csv(aside, index=False, float_format="%.6g"),
-            )
-    write_text(folder / "board.md", markdown(made))
+    for name, table in tables.items():
+        write_text(folder / f"{name}.csv", table.to_csv(index=False, float_format="%.6g"), "out")
+    write_text(folder / "board.md", markdown(made), "out")

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> None:
         BenchError: for arguments that are none of OPTIONS, and as :func:`bench.eraser.program.tables`.
     """
     from bench.eraser.program import tables  # --help needs nothing of these
-    from bench.store.files import replace_file
+    from bench.store.files import write_text
 
     options = {}
     for argument in arguments:
@@ -44,8 +44,7 @@ def main(arguments: Sequence[str]) -> None:
     for name, text in tables(options).items():
         show(text)
         if "out" in options:
-            file = Path(options["out"]) / f"{name}.md"
-            replace_file(file, lambda aside, text=text: aside.write_text(text, encoding="utf-8") and None)
+            write_text(Path(options["out"]) / f"{name}.md", text, "out")
 
 
 if __name__ == "__main__":

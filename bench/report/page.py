@@ -17,7 +17,7 @@ from bench.report.costs import Described, against_quality, cost_grid, costs, des
 from bench.report.gallery import SHADES, Gallery, compared, gallery, palette
 from bench.report.html import Figure, Grid, figure_of, grid_of, inline
 from bench.report.shown import Shown
-from bench.store.files import replace_file, writing
+from bench.store.files import write_text
 from bench.tables.format import Column
 from bench.tables.published import Published
 from bench.tables.table import ABLATION, TASKS_OF_ABLATION, Part, Table, ablation, table
@@ -223,8 +223,7 @@ def write(
         )
     own = Path(config["paths"]["results"]) / config["suite"]["name"] / "report" / "index.html"
     file = Path(output) if output else own
-    with writing(file.parent, "--output"):
-        replace_file(file, lambda aside: aside.write_text(page, encoding="utf-8"))
+    write_text(file, page, "--output")
     return file
 
 

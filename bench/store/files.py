@@ -51,13 +51,16 @@ def _sync_folder(folder: Path) -> None:
             os.close(opened)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, key: str = "paths.results") -> None:
     """Write a text file whole.
+
+    Args:
+        key: the setting that chooses the folder, for messages.
 
     Raises:
         BenchError: if it cannot be written.
     """
-    with writing(path.parent):
+    with writing(path.parent, key):
         replace_file(path, lambda aside: aside.write_text(text, encoding="utf-8"))
 
 

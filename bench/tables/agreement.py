@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from bench.errors import BenchError
 from bench.store.cells import KeptMaps, Result, cells_folder, results
 from bench.store.files import or_say, write_text
 from bench.store.identity import ANY, MAPS, recipe
-from bench.tables.conditions import NO_CONDITION
+from bench.tables.conditions import NO_CONDITION, tables_folder
 from bench.tables.select import wanted
 from bench.tables.statistics import protocol_label
 from metrics import kendall, spearman, top_share_iou
@@ -113,9 +112,6 @@ def write(pairs: pd.DataFrame, config: Mapping[str, Any]) -> None:
     """
     own = [override for override in config["overrides"] if not override.startswith(NO_CONDITION)]
     name = f"agreement--{fingerprint(sorted(own))}" if own else "agreement"
-    folder = (
-        Path(config["paths"]["results"]) / config["suite"]["name"] / "tables" / config["protocol"]["name"]
-    )
     contents = {"csv": pairs.to_csv(index=False, float_format="%.6g"), "md": document(pairs, config) + "\n"}
     for suffix, text in contents.items():
-        or_say(lambda suffix=suffix, text=text: write_text(folder / f"{name}.{suffix}", text))
+        or_say(lambda suffix=suffix, text=text: write_text(tables_folder(config) / f"{name}.{suffix}", text))

@@ -1,6 +1,7 @@
 """Under which conditions a table or a figure is made, and what its files are called by that."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from bench.config import configuration, fingerprint, quoted
@@ -30,6 +31,11 @@ def file_name(name: str, selections: Sequence[Selection]) -> str:
     else:
         name += f"--{fingerprint([_conditions(selection) for selection in selections])}"
     return f"{name}--partial" if any(selection.is_partial for selection in selections) else name
+
+
+def tables_folder(config: Mapping[str, Any]) -> Path:
+    """Where the tables of a suite under a protocol are."""
+    return Path(config["paths"]["results"]) / config["suite"]["name"] / "tables" / config["protocol"]["name"]
 
 
 def title_read(selection: Selection, section: str) -> str:

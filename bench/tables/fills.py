@@ -9,31 +9,21 @@ that ends below it says that the orders differ beyond noise. Before them a summa
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from bench.catalogue import catalogue_of
-from bench.cli import command_line, option, show
+from bench.cli import command_line, option
 from bench.config import configuration
 from bench.errors import BenchError
-from bench.store.files import or_say, replace_file, writing
 from bench.tables.format import ARROWS
+from bench.tables.rankings import LEGEND, agreement_of, competing, entry, oriented, show_and_write
 from bench.tables.select import Selection, select
-from metrics import Draws, RankAgreement, Statistic, rank_agreement
+from metrics import RankAgreement
 
 EXPERIMENT = "fill_study"
-RESAMPLES, SPLITS = 2_000, 200
-LEAST = 3  # methods
-LEGEND = (
-    "Brackets: 95 % interval over resampled samples. On the diagonal, in italics: the order with itself, between "
-    "random halves of the samples. **Bold**: the interval ends below the lower of both diagonals, so noise does not "
-    "explain that the orders differ."
-)
 
 
 @dataclass(frozen=True)
@@ -138,33 +128,13 @@ class FillStudy:
         return "\n\n".join(parts) + "\n"
 
 
-def entry(found: RankAgreement, i: int, j: int) -> str:
-    """What a square says of two rankings, as :data:`LEGEND` explains."""
-    if i == j:
-        return "–" if np.isnan(found.retest[i]) else f"*{found.retest[i]:.2f}*"
-    if np.isnan(found.tau[i, j]):
-        return "–"
-    number = f"{found.tau[i, j]:.2f}"
-    number = f"**{number}**" if found.differ[i, j] else number
-    return f"{number} [{found.low[i, j]:.2f}, {found.high[i, j]:.2f}]"
-
-
 def fill_study(selection: Selection, seed: int = 0) -> FillStudy:
     """How far the orders of the methods in finished cells agree under all settings.
 
     Raises:
-        BenchError: if fewer than three methods compete, or cells lack samples that others have.
+        BenchError: if fewer than three methods compete, or cells are of different samples or of a single one.
     """
-    facts, task = catalogue_of(selection.config), selection.task
-    scored = [
-        one
-        for one in selection.scored
-        if facts.method(one.name).kind == "method" and one.explained == selection.config["explained"]
-    ]
-    if len(scored) < LEAST:
-        raise BenchError(
-            f"fill study: {len(scored)} methods have finished cells, besides floors; orders need {LEAST} or more"
-        )
+    task, scored = selection.task, competing(selection, "fill study")
     settings = settings_of(task.metrics, selection)
     by_method = [task.statistics(one.tables()) for one in scored]
     metrics = task.built_metrics()
@@ -172,14 +142,7 @@ def fill_study(selection: Selection, seed: int = 0) -> FillStudy:
         [oriented(own.get((setting.name, 0)), metrics[setting.name].higher_is_better) for own in by_method]
         for setting in settings
     ]
-    sizes = {len(s.terms) for ranking in rankings for s in ranking if s is not None}
-    if len(sizes) != 1:
-        raise BenchError(f"fill study: cells are of {sorted(sizes)} samples; run them on the same")
-    (samples,) = sizes
-    if samples < 2:
-        raise BenchError("fill study: one sample cannot be halved; choose a larger limit")
-    draws, halves = Draws.bootstrap(samples, RESAMPLES, seed), Draws.halves(samples, SPLITS, seed)
-    found = rank_agreement(rankings, draws, halves)
+    found, samples = agreement_of(rankings, seed, "fill study")
     return FillStudy(settings, [one.label for one in scored], samples, found)
 
 
@@ -204,14 +167,6 @@ def settings_of(sections: Mapping[str, Mapping[str, Any]], selection: Selection)
     return settings
 
 
-def oriented(statistic: Statistic | None, higher_is_better: bool | None) -> Statistic | None:
-    """A statistic with its sign turned where less is better."""
-    if statistic is None or higher_is_better:
-        return statistic
-    reduce = statistic.reduce
-    return replace(statistic, reduce=lambda sums: -reduce(sums))
-
-
 def main(arguments: Sequence[str]) -> None:
     """Print the squares and write every pair.
 
@@ -221,24 +176,7 @@ def main(arguments: Sequence[str]) -> None:
     output, arguments = option("output", arguments)
     config = configuration([f"experiment={EXPERIMENT}", *arguments])
     study = fill_study(select(config), config["seed"])
-    show(study.markdown())
-    tables = (
-        Path(config["paths"]["results"]) / config["suite"]["name"] / "tables" / config["protocol"]["name"]
-    )
-    folder = Path(output) if output else tables
-
-    def write() -> None:
-        with writing(folder, "--output" if output else "paths.results"):
-            replace_file(
-                folder / f"{EXPERIMENT}_orders.csv",
-                lambda aside: study.pairs().to_csv(aside, index=False, float_format="%.6g"),
-            )
-            replace_file(
-                folder / f"{EXPERIMENT}_orders.md",
-                lambda aside: aside.write_text(study.markdown(), encoding="utf-8"),
-            )
-
-    write() if output else or_say(write)
+    show_and_write(study, f"{EXPERIMENT}_orders", config, output)
 
 
 if __name__ == "__main__":

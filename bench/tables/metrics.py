@@ -7,25 +7,21 @@ two rankings can be expected to agree. Descriptions, which rank nobody, and floo
 run. ``--output FOLDER`` writes ``<task>_metrics.csv`` and ``.md`` to another folder than that of the tables.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
-from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from bench.catalogue import catalogue_of
-from bench.cli import command_line, option, show
+from bench.cli import command_line, option
 from bench.config import configuration
 from bench.errors import BenchError
-from bench.store.files import or_say, replace_file, writing
-from bench.tables.fills import LEGEND, RESAMPLES, SPLITS, entry, oriented
 from bench.tables.format import ARROWS, readable
+from bench.tables.rankings import LEGEND, agreement_of, competing, entry, oriented, show_and_write
 from bench.tables.select import Selection, select
-from metrics import Draws, RankAgreement, rank_agreement
+from metrics import RankAgreement
 
-LEAST = 3  # methods
 EVERY = 20  # of metrics that are functions of k, one ranking for each twentieth k
 
 
@@ -86,16 +82,7 @@ def metric_agreement(selection: Selection, seed: int = 0) -> MetricAgreement:
             different samples or of a single one.
     """
     facts, task = catalogue_of(selection.config), selection.task
-    scored = [
-        one
-        for one in selection.scored
-        if facts.method(one.name).kind == "method" and one.explained == selection.config["explained"]
-    ]
-    if len(scored) < LEAST:
-        raise BenchError(
-            f"{task.name}: {len(scored)} methods have finished cells, besides floors and ceilings; rankings need "
-            f"{LEAST} or more"
-        )
+    scored = competing(selection, task.name)
     by_method, built = [task.statistics(one.tables()) for one in scored], task.built_metrics()
     keys = [
         (name, k)
@@ -109,19 +96,12 @@ def metric_agreement(selection: Selection, seed: int = 0) -> MetricAgreement:
     rankings = [
         [oriented(own.get((name, k)), built[name].higher_is_better) for own in by_method] for name, k in keys
     ]
-    sizes = {len(statistic.terms) for ranking in rankings for statistic in ranking if statistic is not None}
-    if len(sizes) != 1 or sizes == {1}:
-        raise BenchError(
-            f"{task.name}: cells are of {sorted(sizes)} samples; run them on the same two or more"
-        )
-    (samples,) = sizes
-    draws, halves = Draws.bootstrap(samples, RESAMPLES, seed), Draws.halves(samples, SPLITS, seed)
+    found, samples = agreement_of(rankings, seed, task.name)
     titles = [
         f"{built[name].title} {ARROWS[built[name].higher_is_better]}" + (f" k = {k}" if k else "")
         for name, k in keys
     ]
     methods = [readable(one.label, facts) for one in scored]
-    found = rank_agreement(rankings, draws, halves)
     return MetricAgreement(task.title, titles, methods, samples, found)
 
 
@@ -134,24 +114,7 @@ def main(arguments: Sequence[str]) -> None:
     output, arguments = option("output", arguments)
     config = configuration(arguments)
     made = metric_agreement(select(config), config["seed"])
-    show(made.markdown())
-    if output:
-        _write(made, Path(output), config, "--output")
-    else:
-        own = (
-            Path(config["paths"]["results"]) / config["suite"]["name"] / "tables" / config["protocol"]["name"]
-        )
-        or_say(lambda: _write(made, own, config, "paths.results"))
-
-
-def _write(made: MetricAgreement, folder: Path, config: Mapping[str, Any], key: str) -> None:
-    contents = {"csv": made.pairs().to_csv(index=False, float_format="%.6g"), "md": made.markdown()}
-    with writing(folder, key):
-        for suffix, content in contents.items():
-            replace_file(
-                folder / f"{config['task']['name']}_metrics.{suffix}",
-                lambda aside, text=content: aside.write_text(text, encoding="utf-8"),
-            )
+    show_and_write(made, f"{config['task']['name']}_metrics", config, output)
 
 
 if __name__ == "__main__":

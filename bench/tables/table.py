@@ -10,7 +10,7 @@ import pandas as pd
 from bench.catalogue import Catalogue, catalogue_of
 from bench.config import flatten
 from bench.errors import BenchError
-from bench.store.files import replace_file, writing
+from bench.store.files import write_text
 from bench.tables.conditions import OTHER_CONDITIONS, file_name, is_standard, own_choices
 from bench.tables.format import Column, columns_of, laid_out, shown
 from bench.tables.latex import latex
@@ -86,12 +86,8 @@ class Table:
             "md": self.markdown(),
             "tex": latex(self.tables, self.caption, label=f"tab:{self.protocol}-{self.name}"),
         }
-        with writing(folder, key):
-            for suffix, content in contents.items():
-                replace_file(
-                    folder / f"{self.name}.{suffix}",
-                    lambda aside, text=content: aside.write_text(text, encoding="utf-8"),
-                )
+        for suffix, content in contents.items():
+            write_text(folder / f"{self.name}.{suffix}", content, key)
 
 
 def table(config: Mapping[str, Any], partial: bool = False) -> Table:
