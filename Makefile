@@ -182,10 +182,10 @@ train-embedded: setup ## train the two embedded checkpoints again
 test: setup ## run the tests (with BENCH_DATA set, those on real data too)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
-browser-test: setup ## test the page in a real browser (Debian: apt-get install chromium)
+browser-test: setup ## test the pages in a real browser (Debian: apt-get install chromium)
 	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
 		{ echo "no Chromium on PATH; on Debian: apt-get install chromium"; exit 1; }
-	$(BIN)/python -m pytest -q -m slow tests/views/test_browser.py
+	$(BIN)/python -m pytest -q -m slow tests/views/test_browser.py tests/board/test_board_browser.py
 
 test-slow: setup ## run the tests that take longer
 	$(BIN)/python -m pytest -q -m slow

@@ -1,20 +1,12 @@
 """The board's page in a real browser: Chromium (Debian: apt-get install chromium), driven by Playwright."""
 
-import shutil
-
 import pytest
 
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="playwright is not installed (pip install '.[dev]')"
-)
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-if CHROMIUM is None:
-    pytest.skip("no Chromium on PATH (Debian: apt-get install chromium)", allow_module_level=True)
+from bench.board.make import make
+from tests.board.synthetic import FLOOR, few_resamples, write_board
+from tests.support.browser import DESKTOP, chromium, visits
 
-from bench.board.make import make  # noqa: E402
-from tests.board.synthetic import FLOOR, few_resamples, write_board  # noqa: E402
-
-DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+PHONE = {"width": 390, "height": 844}
 RESULTS = "Made up images, Model a: faithfulness, predicted class, protocol clean v1"
 pytestmark = pytest.mark.slow
 
@@ -29,34 +21,14 @@ def board(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    with playwright.sync_playwright() as driver:
-        # Chromium's own sandbox cannot be set up by root or in a container.
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
 def visit(browser, board):
-    """Open the page; whatever it asks of a network or complains of ends the test."""
-    asked, complaints, contexts = [], [], []
-
-    def visit(viewport=DESKTOP, anchor="", **options):
-        context = browser.new_context(viewport=viewport, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.route(lambda url: not url.startswith(("file:", "data:")), lambda route: route.abort())
-        page.goto(board.as_uri() + anchor)
-        return page
-
-    yield visit
-    for context in contexts:
-        context.close()
-    assert {url.partition("#")[0] for url in asked if not url.startswith("data:")} == {board.as_uri()}
-    assert complaints == []
+    with visits(browser, board) as visit:
+        yield visit
 
 
 @pytest.mark.parametrize("viewport", [PHONE, DESKTOP], ids=["phone", "desktop"])

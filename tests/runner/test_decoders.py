@@ -1,16 +1,17 @@
 """Decoder classifiers (Llama, Qwen2, Qwen3) through the runner, with claims and documents as pairs."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
 import bench  # noqa: F401
-from bench.config import configuration
 from bench.errors import BenchError
 from bench.models import TextModel
 from bench.runner.cell import run
 from tests.support.cells import record_of, rows_of
-from tests.support.tiny_claims import LABELS, write_claims
+from tests.support.tiny_claims import claims_configuration, write_claims
 from tests.support.tiny_models_of_texts import write_decoder
 
 pytestmark = pytest.mark.numerical
@@ -29,21 +30,7 @@ def root(request, tmp_path_factory):
 
 @pytest.fixture
 def configure(root, tmp_path):
-    def configure(*overrides):
-        return configuration(
-            [
-                *("dataset=fever", f"dataset.classes=[{','.join(LABELS)}]", f"paths.data={root}"),
-                *(
-                    "model=transformers",
-                    f"model.path={root / 'model'}",
-                    f"paths.results={tmp_path / 'results'}",
-                ),
-                *("protocol.token_f1.max_length=96", "protocol.token_f1.k=[1,4,50]", "device=cpu"),
-                *overrides,
-            ]
-        )
-
-    return configure
+    return partial(claims_configuration, root, "model", tmp_path / "results", 96)
 
 
 def test_the_last_token_is_read_with_any_padding(root):

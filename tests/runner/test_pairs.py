@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 
 import bench  # noqa: F401
-from bench.config import configuration
 from bench.errors import BenchError
 from bench.runner.cell import run
 from bench.tables.table import table
 from tests.support.cells import record_of, rows_of
-from tests.support.tiny_claims import LABELS, write_claims
+from tests.support.tiny_claims import claims_configuration, write_claims
 from tests.support.tiny_models_of_texts import write_bert
 
 pytestmark = pytest.mark.numerical
@@ -30,21 +29,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture
 def configure(root, tmp_path):
-    def configure(*overrides):
-        return configuration(
-            [
-                *("dataset=fever", f"dataset.classes=[{','.join(LABELS)}]", f"paths.data={root}"),
-                *(
-                    "model=transformers",
-                    f"model.path={root / 'bert'}",
-                    f"paths.results={tmp_path / 'results'}",
-                ),
-                *("protocol.token_f1.max_length=32", "protocol.token_f1.k=[1,4,50]", "device=cpu"),
-                *overrides,
-            ]
-        )
-
-    return configure
+    return partial(claims_configuration, root, "bert", tmp_path / "results", 32)
 
 
 def test_a_cell_of_pairs(configure):

@@ -4,6 +4,8 @@ import json
 import random
 from pathlib import Path
 
+from bench.config import configuration
+
 LABELS = ("AGREES", "DENIES", "SILENT")
 COLOURS = ("red", "green", "blue", "grey")
 THINGS = ("house", "door", "boat", "stone", "flag", "coat")
@@ -62,3 +64,20 @@ def _span(document: str, start: int, end: int) -> dict:
 def vocabulary() -> list[str]:
     """The words that claims and documents are of."""
     return ["the", "is", "it", "indeed", ".", *COLOURS, *THINGS, *(f"w{i}" for i in range(50))]
+
+
+def claims_configuration(root: Path, model: str, results: Path, max_length: int, *overrides: str) -> dict:
+    """The configuration of a cell of the claims below ``root``.
+
+    Args:
+        model: the name of its folder there.
+        max_length: of a text, in word pieces.
+    """
+    return configuration(
+        [
+            *("dataset=fever", f"dataset.classes=[{','.join(LABELS)}]", f"paths.data={root}", "device=cpu"),
+            *("model=transformers", f"model.path={root / model}", f"paths.results={results}"),
+            *(f"protocol.token_f1.max_length={max_length}", "protocol.token_f1.k=[1,4,50]"),
+            *overrides,
+        ]
+    )

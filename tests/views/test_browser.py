@@ -1,20 +1,14 @@
 """The page in a real browser: Chromium (Debian: apt-get install chromium), driven by Playwright."""
 
-import shutil
 from io import BytesIO
 
 import numpy as np
 import pytest
 from PIL import Image
 
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="playwright is not installed (pip install '.[dev]')"
-)
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-if CHROMIUM is None:
-    pytest.skip("no Chromium on PATH (Debian: apt-get install chromium)", allow_module_level=True)
+from tests.support.browser import DESKTOP, chromium, visits
 
-DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
+PHONE = {"width": 360, "height": 740}
 
 
 pytestmark = pytest.mark.slow
@@ -22,34 +16,14 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def browser():
-    with playwright.sync_playwright() as driver:
-        # Chromium's own sandbox cannot be set up by root or in a container.
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
 def visit(browser, small_report):
-    """Open the page; whatever it asks of a network or complains of ends the test."""
-    asked, complaints, contexts = [], [], []
-
-    def visit(viewport=DESKTOP, **options):
-        context = browser.new_context(viewport=viewport, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.route(lambda url: not url.startswith(("file:", "data:")), lambda route: route.abort())
-        page.goto(small_report.as_uri())
-        return page
-
-    yield visit
-    for context in contexts:
-        context.close()
-    assert {url for url in asked if not url.startswith("data:")} == {small_report.as_uri()}
-    assert complaints == []
+    with visits(browser, small_report) as visit:
+        yield visit
 
 
 def column(page, table: str, heading: str) -> tuple[list[str], list[float]]:
