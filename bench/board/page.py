@@ -324,7 +324,7 @@ def write_page(
             f"the page would have {size / 1e6:.1f} MB, more than {LARGEST / 1e6:.0f} MB; make one for fewer data "
             "sets or models with dataset=NAME or model=NAME"
         )
-    write_text(file, text)
+    write_text(file, text, "out")
     return file
 
 
