@@ -142,7 +142,7 @@ class InverseFrequency(_OfWords):
     Args:
         players: which tokens make the words, with the words themselves (:class:`methods.Words`); the benchmark fills
             it in.
-        frequencies: in how many texts each word occurs; the benchmark counts the texts that it explains, without
+        frequencies: in how many texts each word occurs; the benchmark counts the texts of the data set, without
             their queries.
     """
 

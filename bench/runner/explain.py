@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.data.samples import Subset
 from bench.errors import BenchError
 from bench.models import Batch, Maps, Model
 from bench.models.base import Inputs
@@ -57,15 +58,17 @@ def with_frequencies(method: Callable, dataset: Any) -> Callable:
     """The method, told in how many texts of a data set each word occurs, if it asks and was not told.
 
     It asks by a field ``frequencies`` that is None (:mod:`methods.text_floors`). Texts that cannot be read, of which
-    the run itself speaks, are left out; so are queries, whose words are never explained.
+    the run itself speaks, are left out; so are queries, whose words are never explained. Of a nested subset the texts
+    of the whole are counted, so that its maps are those of the whole.
     """
     if not is_dataclass(method) or getattr(method, "frequencies", method) is not None:
         return method
+    counted = dataset.dataset if isinstance(dataset, Subset) else dataset
 
     def texts() -> Iterator[list[str]]:
-        for index in range(len(dataset)):
+        for index in range(len(counted)):
             with suppress(BenchError):
-                yield dataset[index].document
+                yield counted[index].document
 
     return replace(method, frequencies=DocumentFrequencies.of(texts()))
 

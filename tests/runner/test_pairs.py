@@ -156,3 +156,13 @@ def test_a_damaged_line_is_named_with_its_key(configure, root, tmp_path):
     )
     with pytest.raises(BenchError, match=named):
         run(configure("task=token_f1", "method=first_words", f"dataset.path={tmp_path}"))
+
+
+def test_a_nested_subset_has_the_maps_of_the_whole(configure):
+    few = configure("task=token_f1", "method=inverse_frequency", "subset=3")
+    run(few)
+    run(whole := configure("task=token_f1", "method=inverse_frequency"))
+    own, all_of_them = (rows_of(config, "maps").set_index("id")["map"] for config in (few, whole))
+    assert len(own) == 3
+    for name, values in own.items():
+        np.testing.assert_allclose(values, all_of_them[name], rtol=1e-6)
