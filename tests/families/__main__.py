@@ -57,9 +57,12 @@ def table(families: Sequence[Family], chosen: Mapping[str, Callable]) -> tuple[s
     for family in families:
         started = time.monotonic()
         found = checks.judge(family, chosen)
-        say(f"{family.name}: {time.monotonic() - started:.1f} s")
-        faults += [f"{family.name}, {title}: {reason}" for title, reason in found.faults.items()]
         count = sum(answer.kind == EXPLAINED for answer in found.answers.values())
+        say(f"{family.name}: {count} of {len(chosen)} methods, {time.monotonic() - started:.1f} s")
+        wrong = [f"{family.name}, {title}: {reason}" for title, reason in found.faults.items()]
+        for fault in wrong:
+            say(f"fault: {fault}")
+        faults += wrong
         explained += count > 0
         figures = [_figure(found, name) for name in FIGURES]
         overview = [family.name, f"`{family.example}`", f"{count} of {len(chosen)}", *figures]
@@ -133,8 +136,8 @@ def main() -> None:
     print(text)
     if not only:
         (PROJECT / "results" / "models.md").write_text(text)
-    for fault in faults:
-        print(f"fault: {fault}", file=sys.stderr)
+    if faults:
+        print("faults:", *faults, sep="\n", file=sys.stderr)
     sys.exit(1 if faults else 0)
 
 
