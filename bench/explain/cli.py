@@ -1,4 +1,4 @@
-"""``python -m bench explain``: one sample, or some of one's own, explained."""
+"""``tebench explain``: one sample, or some of one's own, explained."""
 
 import argparse
 import json
@@ -27,13 +27,13 @@ classes are printed. Models, methods and settings are those of the benchmark, an
 """
 EXAMPLES = """\
 examples:
-  python -m bench explain photo.jpg --model small_real
-  python -m bench explain photo.jpg --model small_real --target 'tabby' --all-methods
-  python -m bench explain photos/ --model deit_small_patch16_224 --method lrp,rollout --output explained/
-  python -m bench explain photo.jpg --model vit_base_patch16_224 --checkpoint vit.pth --output why.html
-  python -m bench explain --text 'a dull plot , but what a cast !' --target NEG
-  python -m bench explain --model /my/bert - < reviews.txt
-  python -m bench explain photo.jpg --method mypackage.MyMethod --set +method.alpha=2 --set protocol=clean
+  tebench explain photo.jpg --model small_real
+  tebench explain photo.jpg --model small_real --target 'tabby' --all-methods
+  tebench explain photos/ --model deit_small_patch16_224 --method lrp,rollout --output explained/
+  tebench explain photo.jpg --model vit_base_patch16_224 --checkpoint vit.pth --output why.html
+  tebench explain --text 'a dull plot , but what a cast !' --target NEG
+  tebench explain --model /my/bert - < reviews.txt
+  tebench explain photo.jpg --method mypackage.MyMethod --set +method.alpha=2 --set protocol=clean
 
 The models of the default suite, embedded, come with the project and know only drawn digits and some hundred
 words. Images are read as the benchmark reads them: as stored, whatever their EXIF orientation.
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m bench explain",
+        prog="tebench explain",
         description=HELP,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--model",
         default=SUITE,
-        help="a suite (embedded, small_real, paper), timm's name of an architecture, or for texts a "
+        help="a suite (embedded, small_real, real, paper), timm's name of an architecture, or for texts a "
         "directory of transformers (default: %(default)s)",
     )
     add("--checkpoint", help="a local file with the weights of timm's architecture (default: the hub's)")
