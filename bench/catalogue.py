@@ -79,6 +79,10 @@ class Catalogue:
             str(found.get("family", "other")),
         )
 
+    def methods(self) -> list[MethodFacts]:
+        """All that have a file."""
+        return [self.method(name) for name in self.names("method")]
+
     def known_targets(self) -> set[str]:
         """The ``_target_`` of every method that has a file."""
         return {str(self.read("method", name).get("_target_")) for name in self.names("method")} - {"???"}

@@ -108,9 +108,11 @@ def choices(kind: str, known: Iterable[str], arguments: Sequence[str]) -> tuple[
     Raises:
         BenchError: for a choice that is not known, or several protocols.
     """
+    from bench.suggestions import did_you_mean  # which imports hydra
+
     names = [a.partition("=")[2] for a in arguments if a.startswith((f"{kind}=", "task="))] or list(known)
     if unknown := [name for name in names if name not in known]:
-        raise BenchError(f"{kind}={unknown[0]}: expected one of {', '.join(known)}")
+        raise BenchError(f"{kind}={unknown[0]}: {did_you_mean(unknown[0], known)}")
     # All methods are shown together, so a choice among these means nothing here.
     others = [a for a in arguments if not a.startswith((f"{kind}=", "task=", "method", "+method"))]
     if any(a.startswith("protocol=") and "," in a for a in others):

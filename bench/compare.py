@@ -2,8 +2,8 @@
 
 For every metric of the task: both values, their difference, its 95 % interval and the p-value of the hypothesis
 that there is none, over the samples that both methods have (paired bootstrap, :func:`metrics.compare` of these two
-alone). Methods are named as in the tables; nothing is run. Takes the same overrides as ``python -m bench``;
-``--json`` prints the numbers as JSON.
+alone). Methods are named as on the command line or as in the tables; nothing is run. Takes the same overrides
+as ``python -m bench``; ``--json`` prints the numbers as JSON.
 """
 
 import re
@@ -21,6 +21,7 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
         BenchError: if that does not name two, and as :func:`bench.tables.comparison.compare`.
     """
+    from bench.catalogue import catalogue_of
     from bench.config import configuration  # --help needs nothing of these
     from bench.tables.comparison import compare, markdown
 
@@ -29,6 +30,8 @@ def main(arguments: Sequence[str]) -> None:
     if len(names) != 2 or names[0] == names[1]:
         raise BenchError("compare: name two methods with method=A,B, as the tables call them")
     config = configuration([a for a in arguments if not a.startswith("method=") and a != "--json"])
+    by_title = {one.title: one.name for one in catalogue_of(config).methods()}
+    names = [by_title.get(name, name) for name in names]
     table = compare(config, *names)
     if "--json" in arguments:
         tell(table.to_json(orient="records", indent=1))

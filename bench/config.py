@@ -17,10 +17,35 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 
 from bench.catalogue import CONF, INSTALLED, PACKAGE, PROJECT, Catalogue
 from bench.errors import BenchError
-from bench.suggestions import GROUPS, UnknownSettingError, check_choices, unknown_setting
+from bench.suggestions import (
+    GROUPS,
+    UnknownSettingError,
+    check_choices,
+    check_form,
+    did_you_mean,
+    unknown_setting,
+)
 from bench.titles import retitled
 
 CONFIG_DIR = ("--config-dir", "-cd")  # options of hydra that name a folder of the user's own choices
+SWEEP = ("-m", "--multirun")
+# What hydra takes for those who know it: nothing of the project needs them.
+HYDRA_OPTIONS = {
+    *(
+        "--cfg",
+        "-c",
+        "--resolve",
+        "--package",
+        "-p",
+        "--info",
+        "-i",
+        "--run",
+        "-r",
+        "--version",
+        "--hydra-help",
+    ),
+    *("--config-path", "-cp", "--config-name", "-cn", "--shell-completion", "-sc", "--experimental-rerun"),
+}
 FOREIGN_MAPS = "bench.runner.foreign.ForeignMaps"
 # Keys that describe a choice to the runner and to readers; all others are arguments of its _target_.
 DESCRIPTION = {
@@ -267,12 +292,19 @@ def checked(arguments: Sequence[str]) -> list[str]:
     """A command line of ``python -m bench`` as hydra takes it, after a look at what it chooses.
 
     Raises:
-        BenchError: for a choice or a setting that there is not, with those that are alike.
+        BenchError: for a choice, a setting or an option that there is not, with those that are alike; for what
+            cannot be read; and for several values without -m.
     """
     arguments = with_metrics(arguments)
+    sweeping = not set(SWEEP).isdisjoint(arguments)
     overrides, facts = overrides_of(arguments), Catalogue(config_dirs(arguments))
     if any(override.lstrip("+").startswith("hydra.searchpath") for override in overrides):
         return arguments  # choices may lie where only hydra looks
+    options = [o.partition("=")[0] for o in overrides if o.startswith("-")]
+    if unknown := [option for option in options if option not in (*SWEEP, *HYDRA_OPTIONS)]:
+        raise BenchError(f"{unknown[0]}: {did_you_mean(unknown[0], (*SWEEP, *CONFIG_DIR, '--help'))}")
+    if set(options) <= set(SWEEP):  # the values of hydra's own options look like no override
+        check_form([o for o in overrides if o not in SWEEP], sweeping)
     plain_ones = [o for o in overrides if "=" in o and not o.startswith(("-", "~", "hydra"))]
     check_choices(plain_ones, facts)
     if any(_may_be_unknown(override) for override in plain_ones):
@@ -281,7 +313,9 @@ def checked(arguments: Sequence[str]) -> list[str]:
         except UnknownSettingError:
             raise
         except BenchError:
-            pass  # hydra has its own words for it, and takes more than one cell does: lists of a sweep
+            if not sweeping:
+                raise
+            # hydra has its own words for it, and takes more than one cell does: lists of a sweep
     return arguments
 
 
@@ -308,6 +342,7 @@ def _first_value(override: str) -> str:
 @lru_cache(maxsize=64)
 def _composed(overrides: tuple[str, ...], dirs: tuple[Path, ...]) -> DictConfig:
     if not any(override.lstrip("+").startswith("hydra.searchpath") for override in overrides):
+        check_form(overrides)
         check_choices(overrides, Catalogue(dirs))
     own = [f"hydra.searchpath=[{','.join(quoted(f'file://{folder}') for folder in dirs)}]"] if dirs else []
     chosen = ["method=rollout", *own, *overrides]

@@ -74,6 +74,12 @@ def about(catalogue: Catalogue, group: str, name: str) -> str:
     return SENTENCE_END.split(" ".join(lines), maxsplit=1)[0]
 
 
+def _in_words(choice: Mapping[str, str]) -> str:
+    """Title and description, for a cell of a table in markdown."""
+    parts = [f"**{choice['title']}**" if choice["title"] else "", choice["about"]]
+    return ": ".join(part for part in parts if part).replace("|", r"\|")
+
+
 def main(arguments: Sequence[str]) -> None:
     """Print one kind of choices, or all.
 
@@ -91,8 +97,8 @@ def main(arguments: Sequence[str]) -> None:
         tell(json.dumps(found, indent=1, ensure_ascii=False))
         return
     for kind, known in found.items():
-        table = pd.DataFrame([[one["name"], one["title"], one["about"]] for one in known])
-        table.columns = [f"{KINDS[kind]}=", "", "what it is"]
+        table = pd.DataFrame([[one["name"], _in_words(one)] for one in known])
+        table.columns = [f"{KINDS[kind]}=", "what it is"]
         show(table.to_markdown(index=False, disable_numparse=True) + "\n")
 
 

@@ -6,6 +6,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
 from bench.catalogue import Catalogue
 from bench.errors import BenchError
 
@@ -20,14 +23,52 @@ class UnknownSettingError(BenchError):
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The names that are alike, as a question, and else all of them: the end of a message."""
     known = list(known)
-    alike = get_close_matches(word, known, n=3, cutoff=0.6)
-    return f"did you mean {' or '.join(alike)}?" if alike else f"expected one of {', '.join(sorted(known))}"
+    return meant(word, known) or f"expected one of {', '.join(sorted(known))}"
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """The names that are alike, as a question; nothing where none is."""
+    alike = get_close_matches(word, list(known), n=3, cutoff=0.6)
+    return f"did you mean {' or '.join(alike)}?" if alike else ""
 
 
 def choices(facts: Catalogue, group: str) -> list[str]:
     """The names of the files of a group, those in folders as ``small_real/image``."""
     files = [(file, folder / group) for folder in facts.folders for file in (folder / group).rglob("*.yaml")]
     return list(dict.fromkeys(str(Path(file).relative_to(base).with_suffix("")) for file, base in files))
+
+
+def check_form(overrides: Sequence[str], sweeping: bool = False) -> None:
+    """Look at how overrides are written, before hydra does in words of its own.
+
+    Args:
+        sweeping: whether one may have several values, as method=rollout,lrp.
+
+    Raises:
+        BenchError: for the first that cannot be read, or has several values where there can be one.
+    """
+    parser = OverridesParser.create()
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if override.startswith("-"):
+            raise BenchError(f"{override}: there is no such option; --help says what there is")
+        if not equals and not override.startswith("~"):
+            raise BenchError(f"{override}: expected NAME=VALUE, as method=rollout")
+        if key in GROUPS and not value:
+            raise BenchError(f"{override} has no value: tebench list {key}s shows what there is")
+        try:
+            several = parser.parse_override(override).is_sweep_override()
+        except HydraException as e:
+            reason = str(e).splitlines()[0]
+            raise BenchError(
+                f"{override}: cannot be read ({reason}); put quotes around a value with special characters, "
+                f"as in \"{key or 'NAME'}='a, b'\""
+            ) from e
+        if several and not sweeping:
+            raise BenchError(
+                f"{override}: several values need -m, as in tebench run -m {override}; one value with a comma "
+                f"in it needs quotes, as in \"{key}='a, b'\""
+            )
 
 
 def check_choices(overrides: Sequence[str], facts: Catalogue) -> None:

@@ -56,7 +56,7 @@ def _blocks(rows: list[list[str]], width: int) -> list[Table]:
         texts = [[_in_lines(cell) if in_lines else _marked(cell) for cell in column] for column in columns]
         widths = [_least(column, number == 0, in_lines) for number, column in enumerate(texts)]
         groups = _fitted(widths, width)
-        if len(groups) == 1:
+        if len(groups) == 1 and sum(widths) + GAP * (len(widths) - 1) <= width:
             break
     return [
         _table(

@@ -144,7 +144,9 @@ def test_ctrl_c_ends_a_run_without_a_traceback(monkeypatch, capsys, tmp_path, ar
     with pytest.raises(SystemExit) as raised:
         program.command_line()
     assert raised.value.code == 130
-    assert capsys.readouterr().err == "interrupted\n"
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1] == "interrupted"
+    assert all(line.startswith("looking at what fits") for line in said[:-1])  # where the machine is slow
 
 
 def test_ctrl_c_ends_the_other_programs_so_too(monkeypatch, capsys):
@@ -158,3 +160,42 @@ def test_ctrl_c_ends_the_other_programs_so_too(monkeypatch, capsys):
         command_line(interrupted)
     assert raised.value.code == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["rollout"], "rollout: expected NAME=VALUE, as method=rollout"),
+        (["method="], "method= has no value: tebench list methods"),
+        (["method=[rollout"], r"method=\[rollout: cannot be read"),
+        (["method=rollout,lrp"], "several values need -m, as in tebench run -m method=rollout,lrp"),
+        (["method=rollout", "--multirn"], "--multirn: did you mean --multirun"),
+        (["method=rollout", "dataset.title=a, b"], "one value with a comma in it needs quotes"),
+    ],
+)
+def test_what_is_written_wrongly_is_said_in_our_words(arguments, said, capsys):
+    with pytest.raises(BenchError, match=said) as refusal:
+        checked(arguments)
+    assert "hydra" not in str(refusal.value).lower()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-m", "method=rollout,lrp", "shard=range(0,2)", "shards=2"],
+        ["method=rollout", "dataset.title='a, b'"],
+        ["method=rollout", "--cfg", "job"],
+        ["method=rollout", "~dataset.title"],
+    ],
+)
+def test_what_hydra_takes_is_let_through(arguments):
+    assert checked(arguments) == arguments
+
+
+@pytest.mark.parametrize("tables", [True, False])
+def test_a_misspelt_table_or_figure_is_guessed(tables):
+    from bench.figures.program import main as figures
+    from bench.tables.program import main as tabled
+
+    with pytest.raises(BenchError, match=r"segmentaton: did you mean segmentation\?"):
+        tabled(["table=segmentaton"]) if tables else figures(["figure=segmentaton"])

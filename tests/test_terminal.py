@@ -7,6 +7,9 @@ import pytest
 from rich.console import Console
 
 from bench import cli
+from bench.catalogue import Catalogue
+from bench.listing import KINDS, listed
+from bench.listing import main as listing
 from bench.terminal import draw
 
 METHODS = (
@@ -115,3 +118,26 @@ def test_without_a_terminal_there_is_a_line_now_and_then(capsys):
     lines = err.splitlines()
     assert [line.partition(",")[0] for line in lines] == ["cell: 10 of 40 samples", "cell: 20 of 40 samples"]
     assert all("per second" in line and line.endswith(" left") for line in lines)
+
+
+def test_names_beside_long_sentences_are_not_cut():
+    """Even where the two columns are one block, sentences give way, not names."""
+    names = ["transformer_attribution_all_blocks", "lrp"]
+    frame = pd.DataFrame({"method=": names, "what it is": ["a sentence of many words " * 8, "short"]})
+    shown = drawn(frame.to_markdown(index=False), 80)
+    assert "transformer_attribution_all_blocks" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_there_is_to_choose_from_fits_the_terminal(kind, monkeypatch):
+    """With every name whole, in one table, bars within a description included."""
+    seen = []
+    monkeypatch.setattr("bench.listing.show", seen.append)
+    listing([kind])
+    shown = drawn(seen[0], 80)
+    words = shown.split()
+    for one in listed(kind, Catalogue()):
+        assert one["name"] in words
+    assert max(map(len, shown.splitlines())) <= 80
+    assert shown.count("what it is") == 1

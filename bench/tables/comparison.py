@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.catalogue import base_name
+from bench.catalogue import Catalogue, base_name, catalogue_of
 from bench.errors import BenchError
+from bench.suggestions import meant
+from bench.tables.format import readable
 from bench.tables.select import Scored, select
 from bench.tables.statistics import RESAMPLES, protocol_label
 from metrics import Statistic, bootstrap
@@ -34,7 +36,7 @@ def compare(config: Mapping[str, Any], first: str, second: str) -> pd.DataFrame:
     """
     names = {base_name(first), base_name(second)}
     selection = select(config, lambda name: name in names, common=True)
-    found = [_named(selection.scored, name) for name in (first, second)]
+    found = [_named(selection.scored, name, catalogue_of(config)) for name in (first, second)]
     both = [explained for explained in found[0] if explained in found[1]]
     if not both:
         raise BenchError(
@@ -54,13 +56,15 @@ def compare(config: Mapping[str, Any], first: str, second: str) -> pd.DataFrame:
     return table.assign(better=list(map(_better, table.itertuples(index=False), higher)))
 
 
-def _named(scored: Sequence[Scored], name: str) -> dict[str, Scored]:
+def _named(scored: Sequence[Scored], name: str, facts: Catalogue) -> dict[str, Scored]:
     """A method by its label, or by a name that only one label has, for each explained class."""
     labels = dict.fromkeys(one.label for one in scored if one.name == base_name(name))
     fitting = [name] if name in labels else list(labels)
     if not fitting:
+        known = facts.names("method")
+        slip = "" if base_name(name) in known else meant(name, known)
         raise BenchError(
-            f"compare: there is no finished cell of {name}; run it first, or name it as the tables do"
+            f"compare: there is no finished cell of {name}; {slip or 'run it first, or name it as the tables do'}"
         )
     if len(fitting) > 1:
         raise BenchError(f"compare: several methods are called {name}; choose one of {', '.join(fitting)}")
@@ -98,6 +102,8 @@ def _better(row: Any, higher_is_better: bool | None) -> str:
 def markdown(table: pd.DataFrame, config: Mapping[str, Any], names: Sequence[str]) -> str:
     """The comparison for a reader, with what it is of."""
     titles = {name: section["title"] for name, section in config["task"]["metrics"].items()}
+    facts = catalogue_of(config)
+    names = [readable(name, facts) for name in names]
     shown = []
     for row in table.itertuples(index=False):
         at = f" at k = {row.k}" if row.k else ""

@@ -10,6 +10,7 @@ from bench.cli import choices, option, say, show, tell
 from bench.config import config_dirs, configuration
 from bench.errors import BenchError
 from bench.store.files import or_say
+from bench.tables.select import NoCellError
 from bench.tables.table import ABLATION, TASKS_OF_ABLATION, Table, ablation, table
 
 
@@ -25,10 +26,13 @@ def main(arguments: Sequence[str]) -> None:
     names, others = choices("table", known, [a for a in arguments if a not in options])
     # A table has columns for all classes, so a choice among these means nothing here.
     others = [a for a in others if not a.startswith("explained=")]
-    problems, made = [], []
+    problems, made, nothing = [], [], []
     for name in names:
         try:
             made.append(_made(name, others, "--partial" in options))
+        except NoCellError as e:
+            problems.append(f"{name}: {e}")
+            nothing.append(name)
         except BenchError as e:
             problems.append(f"{name}: {e}")
     if len(problems) == len(names):
@@ -40,7 +44,12 @@ def main(arguments: Sequence[str]) -> None:
         for one in made:
             show(one.markdown())
     for problem in problems:
-        say(f"no table of {problem}")
+        if problem.partition(":")[0] not in nothing:
+            say(f"no table of {problem}")
+    if nothing:
+        say(
+            f"nothing is computed under these conditions of {', '.join(nothing)}: table={nothing[0]} says what to run"
+        )
     for one in made:  # last: what was made is on the screen, even if it cannot be written
         config = one.parts[0].config
         own = Path(config["paths"]["results"]) / config["suite"]["name"] / "tables"

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from bench.catalogue import catalogue_of
+from bench.catalogue import INSTALLED, catalogue_of
 from bench.config import build, method_of
 from bench.errors import BenchError
 from bench.store.blocks import Work, merge, unfinished
@@ -19,6 +19,10 @@ EXPLAINED = ("predicted", "target")
 OF_THE_METHOD = ("method", "explained", "engine", "variant")  # keys in which the cells of one table differ
 SHOWN = 6  # differences in a message
 ABSENT = "absent"  # in the place of a setting that a method does not have
+
+
+class NoCellError(BenchError):
+    """Nothing that a table needs was computed."""
 
 
 def wanted(config: Mapping[str, Any], section: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,7 +95,7 @@ def _cells_of(
     # One of more samples than are wanted may go on.
     begun = [w for w in begun if _fits(config, conditions, w.plan) and _is_as_wanted(config, w.plan)]
     if not found and not begun:
-        raise BenchError(_nobody(config, measurement, conditions, every))
+        raise NoCellError(_nobody(config, measurement, conditions, every))
     found = _of_current_code(found, code_of(measurement, "measurement"), measurement)
     if measurement.needs_maps:
         found = [r for r in found if belongs(_method_name(r.record))]
@@ -109,7 +113,7 @@ def _cells_of(
     if not found:
         raise BenchError(
             f"no finished cell of {config['task']['name']} is of a method in this table; run its cells first, e.g. "
-            f"make {_make(config)}"
+            f"{_command(config)}"
         )
     return found
 
@@ -145,7 +149,7 @@ def _nobody(
     suite, protocol = config["suite"]["name"], config["protocol"]["name"]
     message = (
         f"there is no finished cell of {config['task']['name']} for suite={suite} protocol={protocol} under these "
-        f"conditions; run its cells first, e.g. make {_make(config)} SUITE={suite} PROTOCOL={protocol}"
+        f"conditions; run its cells first, e.g. {_command(config)}"
     )
     named = {"data set": config["dataset"]["name"], "model": config["model"]["name"]}
     nearest: list[str] | None = None
@@ -162,8 +166,18 @@ def _nobody(
     )
 
 
-def _make(config: Mapping[str, Any]) -> str:
-    return config["task"]["table"].get("make", "sweep")
+def _command(config: Mapping[str, Any]) -> str:
+    """What computes the cells of a task: a target of make, which only a checkout has, or the command."""
+    table, suite, protocol = config["task"]["table"], config["suite"]["name"], config["protocol"]["name"]
+    if not INSTALLED:
+        return f"make {table.get('make', 'sweep')} SUITE={suite} PROTOCOL={protocol}"
+    experiments = table.get("experiments") or []
+    chosen = (
+        f"experiment={experiments[0]}"
+        if experiments
+        else f"task={config['task']['name']} method=rollout,random"
+    )
+    return f"tebench run -m {chosen} suite={suite} protocol={protocol}"
 
 
 def _of_current_code(found: Sequence[Result], code: Any, measurement: Measurement) -> list[Result]:

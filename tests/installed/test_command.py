@@ -78,6 +78,13 @@ def test_every_choice_is_listed(kind):
     assert len(names) == len(set(names))
 
 
+@pytest.mark.parametrize("kind", ["methods", "metrics", "tasks", "suites", "experiments", "protocols"])
+def test_every_choice_says_what_it_is(kind):
+    for one in listed(kind, Catalogue()):
+        assert one["about"], f"{kind}: {one['name']} begins with no comment"
+        assert "python -m" not in one["about"]
+
+
 def test_a_choice_of_ones_own_is_listed_with_what_it_says(tmp_path, capsys):
     (tmp_path / "method").mkdir()
     (tmp_path / "method" / "mine.yaml").write_text(
