@@ -1,10 +1,13 @@
 """What checks found, and on what they are made."""
 
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from bench.catalogue import PACKAGE
 from bench.errors import BenchError, first_line
 from bench.models import Batch, Model
 from bench.models.build import build_model
@@ -64,7 +67,21 @@ class Findings(list[Finding]):
         except BenchError as e:
             self.append(Finding(self.subject, check, False, str(e)))
         except Exception as e:  # code of the user's own may raise anything
-            self.append(Finding(self.subject, check, False, f"{type(e).__name__}: {first_line(e)}"))
+            self.append(
+                Finding(self.subject, check, False, f"{type(e).__name__}: {first_line(e)}{_raised_at(e)}")
+            )
+
+
+def _raised_at(error: Exception) -> str:
+    """The line of the user's own code that an error comes from; nothing if it comes from none."""
+    own = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "site-packages" not in frame.filename
+        and not Path(frame.filename).is_relative_to(PACKAGE)
+        and Path(frame.filename).exists()
+    ]
+    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
 
 
 @dataclass(frozen=True)

@@ -51,12 +51,12 @@ def _maps(method: Callable, setting: Prepared, found: Findings) -> bool:
         calls.append(len(logits))
         return logits
 
-    relevance = None
+    took = None
     started = time.perf_counter()
     with found.attempt("maps", refusal_is_fine=True):
         relevance = method(forward, inputs, target)
         took = time.perf_counter() - started
-    if relevance is None:
+    if took is None:  # it raised something
         return False
     if not isinstance(relevance, Tensor):
         return found.expect(

@@ -1,5 +1,6 @@
 """What is of the user's own is checked before a run: the examples pass, and each fault is found by its check."""
 
+import re
 import shutil
 import sys
 
@@ -50,6 +51,18 @@ class Wrong:
 
     def __call__(self, forward, inputs, target=None):
         return forward(inputs)
+
+
+class Nothing:
+    """Forgets to return."""
+
+    def __call__(self, forward, inputs, target=None):
+        forward(inputs)
+
+
+class Crash:
+    def __call__(self, forward, inputs, target=None):
+        return {}["weights"]
 
 
 class OfOthers(Metric):
@@ -158,6 +171,30 @@ def test_faults_of_a_method_are_found_each_by_its_check():
 def test_a_map_must_be_finite_and_a_map():
     assert "finite" in failed("method._target_=faults.NotFinite", "task=segmentation", "limit=2")
     assert "shape" in failed("method._target_=faults.Wrong", "task=segmentation", "limit=2")
+
+
+def test_a_method_that_returns_nothing_is_no_method_without_faults():
+    assert failed("method._target_=faults.Nothing", "task=segmentation", "limit=2") == {
+        "maps": "it returned NoneType; expected a torch.Tensor"
+    }
+
+
+def test_an_error_of_a_method_is_named_with_its_line():
+    line = FAULTS.splitlines().index('        return {}["weights"]') + 1
+    assert failed("method._target_=faults.Crash", "task=segmentation", "limit=2") == {
+        "maps": f"KeyError: 'weights' (faults.py, line {line})"
+    }
+
+
+def test_the_method_of_the_tutorial_passes(tmp_path):
+    """On images and on texts."""
+    page = (PROJECT / "docs" / "tutorials" / "own_method.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n# mine.py\n(.*?)```", page, flags=re.DOTALL)
+    (tmp_path / "mine_of_the_tutorial.py").write_text(code)
+    made = findings(["method._target_=mine_of_the_tutorial.Mine", "limit=2"])
+    assert not made.failed
+    assert {one.subject for one in made} == {"method Mine on images", "method Mine on texts"}
+    assert {"shape", "alone", "gradient", "wrong class"} <= {one.check for one in made}
 
 
 def test_a_metric_of_the_page_passes_and_one_of_other_samples_does_not():
