@@ -1,5 +1,7 @@
 """The Hugging Face hub, where models and data sets come from that are not on this machine."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bench.errors import BenchError
@@ -26,6 +28,20 @@ def reach_hub(wanted: str, remedy: str) -> None:
             f"{wanted}, and the Hugging Face hub ({constants.ENDPOINT}) cannot be reached ({error}). "
             f"{remedy}, or set HF_HUB_OFFLINE=1 to use a copy in the cache."
         ) from error
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """transformers draws no bar meanwhile for weights that are read from a disk, and does again if it did before."""
+    from transformers.utils import logging
+
+    drawn = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if drawn:
+            logging.enable_progress_bar()
 
 
 def is_directory(key: str, path: str, content: str) -> bool:

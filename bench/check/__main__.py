@@ -40,6 +40,9 @@ def main(arguments: Sequence[str]) -> None:
         columns = ["", "what", "check", "found"]
         show(pd.DataFrame(lines, columns=columns).to_markdown(index=False, disable_numparse=True))
         tell(f"\n{len(found.failed)} of {len([o for o in found if o.passed is not None])} checks failed")
+        for subject in dict.fromkeys(one.subject for one in found):
+            if all(one.passed is None for one in found if one.subject == subject):
+                tell(f"{subject}: nothing could be checked, as it was refused")
     if found.failed:
         sys.exit(1)
 

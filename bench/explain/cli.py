@@ -163,9 +163,6 @@ def _prepared(options: argparse.Namespace) -> tuple[list["Job"], "ImageExplainer
             f"--checkpoint {options.checkpoint}: is for images; name a text's directory as --model"
         )
     jobs = of_texts(texts, options.output, mark)
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()  # of the weights: they are read in no time
     return jobs, TextExplainer(options.model, methods, overrides)
 
 

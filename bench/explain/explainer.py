@@ -23,6 +23,7 @@ from bench.runner.batches import seed_everything
 from bench.runner.explain import with_prefix_tokens
 from bench.runner.loop import Explainer
 from bench.runner.resources import device_of
+from bench.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -256,8 +257,8 @@ def _method(name: str, facts: Catalogue) -> list[str]:
     ]
     if name not in known:
         raise BenchError(
-            f"method {name!r}: there is no such method; expected one of {', '.join(sorted(known))}, or "
-            "package.module.Name of your own"
+            f"method {name!r}: there is no such method; {did_you_mean(name, known)}; package.module.Name is one "
+            "of your own"
         )
     return [f"method={name}"]
 
