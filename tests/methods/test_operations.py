@@ -56,6 +56,20 @@ CONSTANT = torch.randn(4, WIDTH, generator=torch.Generator().manual_seed(4)).dou
         (lambda m, x: torch.div(input=x, other=2.0), lambda m, x: x / 2),
         (lambda m, x: x - m.branch(x), lambda m, x: x + -m.branch(x)),
         (lambda m, x: 1 - x, lambda m, x: -x + 1),
+        (lambda m, x: torch.add(x, m.branch(x), alpha=2), lambda m, x: x + m.branch(x) * 2),
+        (lambda m, x: torch.sub(x, m.branch(x), alpha=2), lambda m, x: x + m.branch(x) * -2),
+        (lambda m, x: torch.rsub(x, m.branch(x)), lambda m, x: m.branch(x) + -x),
+        (lambda m, x: torch.addcmul(x, x, m.branch(x), value=2), lambda m, x: x + x * m.branch(x) * 2),
+        (lambda m, x: torch.lerp(x, m.branch(x), 0.25), lambda m, x: x * 0.75 + m.branch(x) * 0.25),
+        (lambda m, x: F.glu(torch.cat([x, m.branch(x)], -1)), lambda m, x: x * m.branch(x).sigmoid()),
+        (
+            lambda m, x: torch.mm(x.flatten(0, 1), m.weight).view_as(x),
+            lambda m, x: F.linear(x, m.weight.t()),
+        ),
+        (
+            lambda m, x: F.group_norm(x.mT, 1, m.weight[0]).mT,
+            lambda m, x: F.layer_norm(x, x.shape[1:]) * m.weight[0],
+        ),
         (lambda m, x: x @ m.weight, lambda m, x: F.linear(x, m.weight.t())),
         (lambda m, x: m.weight[:4, :4] @ x, lambda m, x: (x.mT @ m.weight[:4, :4].mT).mT),
         (
@@ -184,7 +198,7 @@ class SeventhGradient(torch.autograd.Function):
 
 WITHOUT_RULE = {
     "celu": lambda m, x: F.celu(x),
-    "add": lambda m, x: torch.add(x, m.branch(x), alpha=2),
+    "cumsum": lambda m, x: m.branch(x).cumsum(1),
     "div": lambda m, x: x / m.branch(x),
     # The rule for pixels holds where values lie in a box, not in the middle of a network.
     "conv2d": lambda m, x: F.conv2d(m.branch(x)[:, None], m.weight[None, None, :1, :1])[:, 0],
