@@ -88,7 +88,7 @@ def _check_characters(words: Sequence[str]) -> None:
             word.encode()
         except UnicodeEncodeError as e:
             raise BenchError(
-                f"dataset: the word {ascii(word[:60])} holds half of a character ({e.reason}), which no tokenizer "
+                f"dataset: the word {word[:60]!a} holds half of a character ({e.reason}), which no tokenizer "
                 "takes; write the text as UTF-8 again"
             ) from e
 

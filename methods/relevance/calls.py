@@ -19,6 +19,7 @@ from torch import Tensor
 ACTIVATIONS = {
     *("gelu", "relu", "tanh", "silu", "sigmoid", "leaky_relu", "elu", "mish", "hardswish", "softplus"),
 }
+SOFTMAXES = {"softmax", "_safe_softmax"}
 BOUNDED = {"erf", "tanh", "sigmoid"}  # times a factor and with a constant added they are gates, as in GELU
 NORMS = {"layer_norm", "rms_norm"}
 SIGNS = {"neg", "__neg__"}
@@ -245,7 +246,17 @@ def scaled_dot_product_attention(
         scores = scores.masked_fill(~attn_mask, -torch.inf)
     elif attn_mask is not None:
         scores = scores + attn_mask
-    return F.softmax(scores, dim=-1) @ value
+    # A query that no key is left to, such as padding in front of a text, has no attention at all.
+    softmax = torch._safe_softmax if _leaves_nothing(attn_mask) else F.softmax
+    return softmax(scores, -1) @ value
+
+
+def _leaves_nothing(mask: Tensor | None) -> bool:
+    """Whether a mask of scores leaves no key to some query."""
+    if mask is None:
+        return False
+    masked = ~mask if mask.dtype == torch.bool else mask.detach() == -torch.inf
+    return bool(masked.all(dim=-1).any())
 
 
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:

@@ -13,7 +13,7 @@ from methods.relevance.rules import rule_of_function
 
 _UNARY = {
     "activation": ops.ACTIVATIONS,
-    "softmax": {"softmax"},
+    "softmax": ops.SOFTMAXES,
     "norm": ops.NORMS,
     "scale": ops.SIGNS,
 }

@@ -149,9 +149,9 @@ class Recorder(Kinds, Writes, Leaves, TorchFunctionMode):
             self.samples.follow(name, function, args, kwargs, result)
         if name not in ops.ADDITIONS or result.ndim > 3:  # a sum on the residual stream is of tokens
             self.found.queries.follow(name, function, args, kwargs, result)
-        if name == "softmax":
+        if name in ops.SOFTMAXES:
             self._softmaxes += 1
-        if name == "softmax" and (self.carries(result) or not self._backward):
+        if name in ops.SOFTMAXES and (self.carries(result) or not self._backward):
             dim, number = kwargs.get("dim", args[1] if len(args) > 1 else -1), self._softmaxes - 1
             exact = self._precise[result]
             given = result

@@ -309,3 +309,23 @@ def test_unknown_weights_of_gradcam_are_refused():
 def test_a_target_that_is_no_class_is_refused(vit, images):
     with pytest.raises(ValueError, match="5 classes, counted from 0"):
         GradCAM()(vit, images, torch.full((3,), 5))
+
+
+@pytest.mark.parametrize("as_numbers", [False, True])
+def test_a_query_that_no_key_is_left_to_attends_to_nothing(as_numbers):
+    """As padding in front of a text under a causal mask: torch's own attention gives it zeros."""
+    mask = torch.tensor([[0, 0, 0, 0], [0, 1, 0, 0], [0, 1, 1, 0], [0, 1, 1, 1]]).bool()
+    mask = torch.zeros(4, 4, dtype=torch.float64).masked_fill(~mask, -torch.inf) if as_numbers else mask
+
+    def padded(m, x):
+        q, k, v = (t[:, None] for t in (m.query(x), x, m.branch(x)))
+        return (x + F.scaled_dot_product_attention(q, k, v, mask)[:, 0])[:, 1:].mean(dim=1, keepdim=True)
+
+    model, tokens = Model(padded).double(), TOKENS.double().requires_grad_()
+    logits = model(tokens)
+    (expected,) = torch.autograd.grad(logits.amax(dim=1).sum(), tokens)
+    tape = Tape.record(model, TOKENS.double(), dtype="float64")
+    torch.testing.assert_close(tape.logits, logits)
+    torch.testing.assert_close(tape.gradient(None, [tape.entry])[0], expected)
+    assert (tape.attentions[1][:, :, 0] == 0).all()
+    assert sum(tape.totals(None, PROPOSED).values()) == pytest.approx(1, abs=1e-6)
