@@ -110,8 +110,7 @@ comma := ,
 # Cells of all methods in some tasks; for each task a table of the cheap ones, and one with the dear ones on their samples.
 define competing
 $(foreach cost,cheap dear dearest,$(RUN) experiment=compete_$(cost)$(1) task=$(2) $(CHOICE)$(newline))
-$(foreach task,$(subst $(comma), ,$(2)),$(BIN)/python -m bench.tables table=$(task) $(CHOICE)$(newline))
-$(foreach task,$(subst $(comma), ,$(2)),$(foreach cost,dear dearest,\
+$(foreach task,$(subst $(comma), ,$(2)),$(foreach cost,cheap dear dearest,\
 	$(BIN)/python -m bench.tables table=$(task) experiment=compete_$(cost)$(1) $(CHOICE)$(newline)))
 endef
 

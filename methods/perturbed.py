@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from methods.relevance import Forward, Inputs
+from methods.relevance import Forward, Inputs, RefusedError
 from methods.relevance.modules import check, watched
 
 
@@ -32,5 +32,15 @@ def predicted(forward: Forward, inputs: Inputs) -> Tensor:
 
 
 def probabilities(forward: Forward, inputs: Inputs) -> Tensor:
-    """The softmax probability of every class, (batch, classes)."""
-    return logits_of(forward, inputs).softmax(dim=1)
+    """The softmax probability of every class, (batch, classes).
+
+    Raises:
+        RefusedError: if a logit is not finite.
+    """
+    logits = logits_of(forward, inputs)
+    if not logits.isfinite().all():
+        raise RefusedError(
+            "the logits of an input of which parts were masked are not finite: this model's answers to such inputs "
+            "say nothing"
+        )
+    return logits.softmax(dim=1)

@@ -82,7 +82,7 @@ def verify(method: Callable, forward: Forward, inputs: Inputs, target: Tensor | 
         target: explained classes (batch,); the predicted ones if None.
 
     Raises:
-        RefusedError: naming the check that was missed, by how much, and what to do.
+        RefusedError: naming the check that was missed, by how much, and what to do; if a map is not finite.
         ValueError: whatever the method itself refuses.
     """
     method, inputs, target = two_samples(_in_float64(for_check(method)), inputs, target)
@@ -138,6 +138,8 @@ class _Checks:
         """All figures by the names of their checks."""
         with observed() as uses:
             maps = self._method(self._forward, self._inputs, self._target)
+        if not maps.isfinite().all():
+            raise RefusedError(f"{type(self._method).__name__} gives a map that is not finite on this model")
         rules = [use.rules for use in uses if use.rules is not None]
         differs = any(use.what == "gradient" and use.at_attention for use in uses)
         try:

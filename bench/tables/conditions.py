@@ -22,9 +22,10 @@ NOT_READ = ("nested_subsets", "expected_samples", "expected_shape", "made_by")
 def file_name(name: str, selections: Sequence[Selection]) -> str:
     """The name of the files of a table or a figure.
 
-    It says which other model of the suite was chosen, and how many samples of the nested order. Under other
-    conditions than the suite's and the protocol's own it ends with their fingerprint, and with ``--partial`` where
-    not all cells are finished, so that such files never replace those of the suite.
+    It says which other model of the suite was chosen, how many samples of the nested order, and whether it is of an
+    experiment in which all methods compete, not those of the paper alone. Under other conditions than the suite's
+    and the protocol's own it ends with their fingerprint, and with ``--partial`` where not all cells are finished,
+    so that such files never replace those of the suite.
     """
     if all(is_standard(selection) for selection in selections):
         name += _own_choices_in_short(selections[0].config)
@@ -99,7 +100,15 @@ def _own_choices_in_short(config: Mapping[str, Any]) -> str:
     models = [choice for choice in own_choices(config) if choice.startswith("model=")]
     if config["subset"] != standard_configuration(config, models)["subset"]:
         said += f"--first-{config['subset'] or 'all'}"
+    elif (experiment := competition(config)) is not None:
+        said += f"--{experiment}"
     return said
+
+
+def competition(config: Mapping[str, Any]) -> str | None:
+    """The experiment in which all methods of a kind of data compete, if one was chosen."""
+    chosen = (o.removeprefix("experiment=") for o in config["overrides"] if o.startswith("experiment="))
+    return next((name for name in chosen if name.startswith("compete_")), None)
 
 
 def is_standard(selection: Selection) -> bool:

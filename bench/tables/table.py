@@ -11,7 +11,7 @@ from bench.catalogue import Catalogue, catalogue_of
 from bench.config import flatten
 from bench.errors import BenchError
 from bench.store.files import write_text
-from bench.tables.conditions import OTHER_CONDITIONS, file_name, is_standard, own_choices
+from bench.tables.conditions import OTHER_CONDITIONS, competition, file_name, is_standard, own_choices
 from bench.tables.format import Column, columns_of, laid_out, shown
 from bench.tables.latex import latex
 from bench.tables.notes import caption, legend, notes
@@ -135,8 +135,7 @@ def table_of(name: str, parts: Sequence[Part]) -> Table:
     standard = all(is_standard(part.selection) for part in parts)
     measured = pd.concat([part.measured for part in parts], ignore_index=True)
     data = pd.concat([_data(part) for part in parts], ignore_index=True)
-    chosen = f" ARGS='{' '.join(own_choices(config))}'" if own_choices(config) else ""
-    made = f"Made by `make {_target(name, config)} SUITE={suite['name']} PROTOCOL={protocol}{chosen}`."
+    made = f"Made by `make {_target(name, config)} SUITE={suite['name']} PROTOCOL={protocol}{_arguments(config)}`."
     footnotes = [f"{suite['note']} {made}" if standard else OTHER_CONDITIONS, legend(measured, facts)]
     others = published(name, config["paths"]["results"])
     others = others[others["metric"].isin(metrics)]
@@ -180,7 +179,16 @@ def _marked(metrics: Mapping[str, Metric], parts: Sequence[Part]) -> dict[str, M
 
 
 def _target(name: str, config: Mapping[str, Any]) -> str:
+    if (experiment := competition(config)) is not None:
+        texts = experiment.endswith("_texts")
+        return f"compete-texts TEXT_TASKS={name}" if texts else f"compete TASKS={name}"
     return ABLATION if name == ABLATION else config["task"]["table"].get("make", "tables")
+
+
+def _arguments(config: Mapping[str, Any]) -> str:
+    """What make is to hand on; an experiment in which all methods compete has a target of its own."""
+    kept = [o for o in own_choices(config) if not (competition(config) and o.startswith("experiment="))]
+    return f" ARGS='{' '.join(kept)}'" if kept else ""
 
 
 def _data(part: Part) -> pd.DataFrame:

@@ -74,6 +74,10 @@ MOVEMENTS = {
 JOINS = {"cat", "concat", "concatenate", "stack", "where"}  # of what may be constants in part
 SEVERAL_VIEWS = {"unbind", "chunk", "split", "tensor_split", "split_with_sizes"}
 
+# Torch's own derivative of these is wrong on CPUs in a batch of one where input and gradient lie differently in memory,
+# as where channels become tokens; instance_norm is a batch_norm of one whatever the batch.
+CONTIGUOUS = {"batch_norm", "native_batch_norm", "instance_norm"}
+
 # Calls that write into their first argument, and only move data as they do so.
 OVERWRITES = {
     *("__setitem__", "copy_", "fill_", "zero_", "masked_fill_", "masked_scatter_"),

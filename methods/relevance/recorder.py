@@ -143,6 +143,9 @@ class Recorder(Kinds, Writes, Leaves, TorchFunctionMode):
         if (writing := ops.writing(name, function, args, kwargs)) is not None:
             return self._write(name, function, args, kwargs, writing)
         args, kwargs = ops.positional(name, args, kwargs)
+        if name in ops.CONTIGUOUS and not args[0].is_contiguous():
+            with self:
+                args = (args[0].contiguous(), *args[1:])
         result = self._run(name, function, args, kwargs)
         self.remember(result)
         if self.batch > 1:
@@ -236,6 +239,10 @@ class Recorder(Kinds, Writes, Leaves, TorchFunctionMode):
     def _native(self, name: str, function: Callable, args: tuple, kwargs: dict):
         """Run a call that autograd reads backwards by itself, or that relevance does not pass."""
         result = self._moved_or_made(name, function, args, kwargs)
+        if name in ops.CONTIGUOUS:
+            for t in tensors_in((result,), {}):
+                if t.requires_grad:
+                    t.register_hook(Tensor.contiguous)
         self.program.add(name, "move" if name in ops.MOVEMENTS else "other", function, args, kwargs, result)
         if self._is_precise:
             with torch.no_grad():

@@ -75,10 +75,11 @@ def test_what_a_suite_itself_offers_has_a_name_of_its_own(keep, tmp_path):
     keep("rollout", segmentation(), suite)
     keep("rollout", segmentation(0.9), suite, "model=real/deit_tiny")
     made = {
-        name: table(configuration(["task=segmentation", suite, where, *chosen]))
+        name: table(configuration([suite, where, *chosen, "task=segmentation"]))
         for name, chosen in {
             "segmentation": [],
             "segmentation--first-12": ["subset=12"],
+            "segmentation--compete_cheap": ["experiment=compete_cheap"],
             "segmentation--deit_tiny_ln_rounded": ["model=real/deit_tiny"],
             "segmentation--deit_tiny_ln_rounded--first-12": ["model=real/deit_tiny", "subset=12"],
         }.items()
@@ -88,6 +89,8 @@ def test_what_a_suite_itself_offers_has_a_name_of_its_own(keep, tmp_path):
     assert "12 samples, the first 12 of the data set in the nested order" in few
     assert "make table2 SUITE=real PROTOCOL=paper ARGS='subset=12'" in few
     assert "Written about segmentation--first-12." in few
+    competing = made["segmentation--compete_cheap"].markdown()
+    assert "make compete TASKS=segmentation SUITE=real PROTOCOL=paper`" in competing
     assert "Written about" not in made["segmentation--deit_tiny_ln_rounded"].markdown()
 
 
