@@ -44,8 +44,10 @@ def split_into_pieces(
         pad_to: how many pieces all texts have in the end; None for those of the longest.
 
     Raises:
-        BenchError: if a query leaves no room for its document.
+        BenchError: if a query leaves no room for its document, or a text holds what no tokenizer takes.
     """
+    for text in (*documents, *(queries or ())):
+        _check_characters(text)
     tokenizer.truncation_side = "right"  # the words that are seen are the first of the document
     takes_words = not glues(tokenizer)
     rows = [
@@ -80,6 +82,17 @@ def pad_on_side(tokenizer: Any, config: Any) -> None:
     tokenizer.padding_side = "left" if config.model_type == "xlnet" else "right"
 
 
+def _check_characters(words: Sequence[str]) -> None:
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError as e:
+            raise BenchError(
+                f"dataset: the word {word[:60]!a} holds half of a character ({e.reason}), which no tokenizer "
+                "takes; write the text as UTF-8 again"
+            ) from e
+
+
 def glues(tokenizer: Any) -> bool:
     """Whether words that are given one by one reach the model without a blank between them."""
     encoded = tokenizer(["film", "plot"], is_split_into_words=True, add_special_tokens=False)
@@ -107,7 +120,7 @@ def _one(
     )
     of_document = [number == len(texts) - 1 for number in encoded.sequence_ids(0)]
     spans = encoded.pop("offset_mapping", None)
-    words = encoded.word_ids(0) if spans is None else _words_at(texts[-1], spans, of_document)
+    words = encoded.word_ids(0) if spans is None else _words_at(document, spans, of_document)
     numbers = [
         -1 if not is_own or word is None else word for word, is_own in zip(words, of_document, strict=True)
     ]
@@ -130,10 +143,12 @@ def _check_room(tokenizer: Any, query: Any, max_length: int, takes_words: bool) 
         )
 
 
-def _words_at(text: str, spans: Sequence[Sequence[int]], of_document: Sequence[bool]) -> list[int | None]:
+def _words_at(
+    document: Sequence[str], spans: Sequence[Sequence[int]], of_document: Sequence[bool]
+) -> list[int | None]:
     """The word of the document that each piece is of, by the place in the text where it ends; None for none."""
-    number_at: list[int | None] = []  # of the word at each character; a blank is of none
-    for number, word in enumerate(text.split(" ")):
+    number_at: list[int | None] = []  # of the word at each character; the blank between two is of none
+    for number, word in enumerate(document):
         number_at += [number] * len(word) + [None]
     # A piece may begin with the blank before its word.
     return [

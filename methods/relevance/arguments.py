@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 
@@ -32,3 +33,8 @@ def as_constant(value):
 def is_floating(value) -> bool:
     """Whether a value is a tensor of floating point numbers."""
     return isinstance(value, Tensor) and value.is_floating_point()
+
+
+def of_precision(t: Tensor, dtype: torch.dtype) -> torch.dtype:
+    """A floating point type, or for complex numbers the type whose parts are of that."""
+    return dtype.to_complex() if t.is_complex() else dtype

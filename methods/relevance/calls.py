@@ -19,16 +19,19 @@ from torch import Tensor
 ACTIVATIONS = {
     *("gelu", "relu", "tanh", "silu", "sigmoid", "leaky_relu", "elu", "mish", "hardswish", "softplus"),
 }
+SOFTMAXES = {"softmax", "_safe_softmax"}
+BOUNDED = {"erf", "tanh", "sigmoid"}  # times a factor and with a constant added they are gates, as in GELU
 NORMS = {"layer_norm", "rms_norm"}
 SIGNS = {"neg", "__neg__"}
 # Where normalisations that are spelled out compute 1/σ, or what they divide by.
 STATISTICS = {"rsqrt", "sqrt", "std", "norm", "linalg_norm", "linalg_vector_norm", "vector_norm"}
+POWERS = {"pow", "__pow__", "float_power"}  # which compute that, too, with the exponent ±½
 CLAMPS = {"clamp", "clamp_min", "clip", "maximum", "reciprocal", "__rtruediv__", "__rdiv__"}  # of σ or to 1/σ
 ADDITIONS = {"add", "__add__", "__radd__"}
 SUBTRACTIONS = {"sub", "__sub__", "subtract"}
 PRODUCTS = {"mul", "__mul__", "__rmul__", "multiply"}
 QUOTIENTS = {"div", "__truediv__", "true_divide"}
-MATRIX_PRODUCTS = {"matmul", "__matmul__", "bmm"}
+MATRIX_PRODUCTS = {"matmul", "__matmul__", "bmm", "mm"}
 MEANS = {"mean": torch.mean, "sum": torch.sum}
 CASTS = {"float", "double", "half", "bfloat16", "type", "type_as"}
 COPIES = {"clone", "contiguous", "to", *CASTS}
@@ -81,6 +84,15 @@ OVERWRITES = {
     *("index_copy_", "index_fill_", "scatter_", "index_put_"),
     *("normal_", "uniform_", "bernoulli_", "random_", "exponential_"),
 }
+# Calls that fill some elements of their first argument: where, and by what name, they take what they put there.
+VALUES = {
+    **{"__setitem__": (2, "value"), "copy_": (1, "src"), "fill_": (1, "value")},
+    **{"masked_fill": (2, "value"), "masked_scatter": (2, "source"), "index_fill": (3, "value")},
+    **{"index_copy": (3, "source"), "scatter": (3, "src"), "index_put": (2, "values")},
+    **{"slice_scatter": (1, "src"), "select_scatter": (1, "src")},
+}
+VALUES |= {f"{name}_": at for name, at in VALUES.items() if not name.endswith("_")}
+MASKED = -1e4  # numbers from here down are put into scores to mask them
 TYPED = {"masked_scatter_", "index_copy_", "scatter_", "index_put_"}  # these do not cast what they write
 # Those that add what they move to what is there, and what they call that.
 ACCUMULATIONS = {"index_add": "source", "scatter_add": "src", "index_put": "values"}
@@ -169,6 +181,7 @@ _PARAMETERS = {
     "rms_norm": ("input",),
     "matmul": ("input", "other"),
     "bmm": ("input", "mat2"),
+    "mm": ("input", "mat2"),
     "add": ("input", "other"),
     "sub": ("input", "other"),
     "mul": ("input", "other"),
@@ -237,7 +250,17 @@ def scaled_dot_product_attention(
         scores = scores.masked_fill(~attn_mask, -torch.inf)
     elif attn_mask is not None:
         scores = scores + attn_mask
-    return F.softmax(scores, dim=-1) @ value
+    # A query that no key is left to, such as padding in front of a text, has no attention at all.
+    softmax = torch._safe_softmax if _leaves_nothing(attn_mask) else F.softmax
+    return softmax(scores, -1) @ value
+
+
+def _leaves_nothing(mask: Tensor | None) -> bool:
+    """Whether a mask of scores leaves no key to some query."""
+    if mask is None:
+        return False
+    masked = ~mask if mask.dtype == torch.bool else mask.detach() == -torch.inf
+    return bool(masked.all(dim=-1).any())
 
 
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
@@ -259,6 +282,56 @@ def grouped_mm(mat_a: Tensor, mat_b: Tensor, *, offs: Tensor | None = None, **op
     rest = mat_a.new_zeros(len(mat_a) - ends[-1], mat_b.shape[-1])
     return torch.cat([*parts, rest])
 
+
+def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
+    """``torch.addcmul`` written out: a product and a sum."""
+    product = tensor1 * tensor2
+    return input + (product if value == 1 else product * value)
+
+
+def lerp(input: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
+    """``torch.lerp`` written out: a weighted sum of two tensors."""
+    return input * (1 - weight) + end * weight
+
+
+def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
+    """``F.normalize`` written out: a quotient by the norm."""
+    return input / input.norm(p, dim, keepdim=True).clamp_min(eps)
+
+
+def glu(input: Tensor, dim: int = -1) -> Tensor:
+    """``F.glu`` written out: one half times the sigmoid of the other."""
+    passed, gate = input.chunk(2, dim)
+    return passed * gate.sigmoid()
+
+
+def group_norm(
+    input: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """``F.group_norm`` written out: a normalisation of each group of channels, and what is done to channels."""
+    groups = input.reshape(len(input), num_groups, -1)
+    y = F.layer_norm(groups, groups.shape[-1:], None, None, eps).reshape(input.shape)
+    channels = (-1, *(1 for _ in input.shape[2:]))
+    y = y if weight is None else y * weight.view(channels)
+    return y if bias is None else y + bias.view(channels)
+
+
+def plus(input: Tensor, other: Tensor, alpha: float) -> Tensor:
+    """``torch.add`` with a factor ``alpha`` written out."""
+    return input + other * alpha
+
+
+# Calls on what depends on the input that are run as several, each of which has a rule.
+COMBINED = {
+    **{"addcmul": addcmul, "lerp": lerp, "normalize": normalize, "glu": glu},
+    "group_norm": group_norm,
+    "rsub": lambda input, other, alpha=1: other + input * -alpha,
+}
+WITH_ALPHA = {"add": plus, "sub": lambda input, other, alpha: input + other * -alpha}
 
 # Calls that are run as several, each of which has a rule, or whose parts the tape must see.
 WRITTEN_OUT = {

@@ -13,7 +13,7 @@ from methods.relevance.rules import rule_of_function
 
 _UNARY = {
     "activation": ops.ACTIVATIONS,
-    "softmax": {"softmax"},
+    "softmax": ops.SOFTMAXES,
     "norm": ops.NORMS,
     "scale": ops.SIGNS,
 }
@@ -27,13 +27,24 @@ class Kinds:
         if not isinstance(result, Tensor):
             return result
         moved = name in ops.MOVEMENTS
-        if name in ops.ACTIVATIONS or (moved and args[0] in self._active):
+        scaled = name in ops.ADDITIONS | ops.PRODUCTS | ops.QUOTIENTS
+        carriers = [t for t in args[:2] if isinstance(t, Tensor) and self.carries(t)]
+        alone = len(carriers) == 1 and carriers[0] in self._bounded and (moved or scaled)
+        if name in ops.BOUNDED or alone:
+            self._bounded.add(result)
+        if name in ops.ACTIVATIONS or alone or (moved and args[0] in self._active):
             self._active.add(result)
-        passes = moved or name in ops.ADDITIONS | ops.QUOTIENTS | ops.CLAMPS
+        passes = moved or scaled or name in ops.CLAMPS
         known = (t for t in args[:2] if isinstance(t, Tensor) and t in self._statistics)
-        if name in ops.STATISTICS or (passes and any(moved or t.numel() == result.numel() for t in known)):
+        root = name in ops.STATISTICS or (name in ops.POWERS and args[1] in (0.5, -0.5))
+        if root or (passes and any(moved or t.numel() == result.numel() for t in known)):
             self._statistics.add(result)
         return result
+
+    def _marked_as(self, t: Tensor, given: Tensor) -> None:
+        """Note of a tensor what is known of another, which it was made from."""
+        for marks in (self._active, self._bounded, self._statistics):
+            marks.add(t) if given in marks else marks.discard(t)
 
     def _place(self, u: Tensor, v: Tensor) -> Place | Unplaced:
         """Where the samples lie in the sum of two tensors."""
@@ -57,6 +68,10 @@ class Kinds:
 
     def _rewritten(self, name: str, args: tuple, kwargs: dict) -> Callable | None:
         """A call as a combination of others that have rules; None if it is not one of these."""
+        combined = ops.COMBINED.get(name) or (ops.WITH_ALPHA.get(name) if "alpha" in kwargs else None)
+        if combined is not None:
+            given = {key: value for key, value in kwargs.items() if key != "out"}
+            return lambda: combined(*args, **given)
         first, second = (*args, None, None)[:2]
         if name in ops.SUBTRACTIONS and not kwargs:
             return lambda: first + (-second)

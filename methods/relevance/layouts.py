@@ -136,6 +136,11 @@ class Marks:
         """Take a tensor in."""
         self._known[id(t)] = weakref.ref(t)
 
+    def discard(self, t: Tensor) -> None:
+        """Leave a tensor out."""
+        if t in self:
+            del self._known[id(t)]
+
     def __contains__(self, t: Tensor) -> bool:
         known = self._known.get(id(t))
         return known is not None and known() is t

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from methods.relevance import calls as ops
-from methods.relevance.arguments import as_constant, is_floating, mapped, tensors_in
+from methods.relevance.arguments import as_constant, is_floating, mapped, of_precision, tensors_in
 from methods.relevance.attentions import AttentionFinder
 from methods.relevance.entries import Entries
 from methods.relevance.functions import BackwardMode, NoRule, RuledCall, RuledModule
@@ -90,7 +90,11 @@ class Recorder(Kinds, Writes, Leaves, TorchFunctionMode):
         self.samples = Layouts()  # of more than one sample; all of a batch of one is that one's
         self.program = Program()
         self.found = AttentionFinder(self.batch, self.samples, self.program)
-        self._active, self._statistics = Marks(), Marks()  # from activations; 1/σ of normalisations
+        self._active, self._bounded = (
+            Marks(),
+            Marks(),
+        )  # from activations; from those with a bound, as in gates
+        self._statistics = Marks()  # 1/σ of normalisations
         self._backward = backward
         self._nodes: set = set()  # the autograd nodes of everything seen computed
         self._foreign: set = set()  # those of what depends on no input
@@ -148,9 +152,9 @@ class Recorder(Kinds, Writes, Leaves, TorchFunctionMode):
             self.samples.follow(name, function, args, kwargs, result)
         if name not in ops.ADDITIONS or result.ndim > 3:  # a sum on the residual stream is of tokens
             self.found.queries.follow(name, function, args, kwargs, result)
-        if name == "softmax":
+        if name in ops.SOFTMAXES:
             self._softmaxes += 1
-        if name == "softmax" and (self.carries(result) or not self._backward):
+        if name in ops.SOFTMAXES and (self.carries(result) or not self._backward):
             dim, number = kwargs.get("dim", args[1] if len(args) > 1 else -1), self._softmaxes - 1
             exact = self._precise[result]
             given = result
@@ -168,10 +172,10 @@ class Recorder(Kinds, Writes, Leaves, TorchFunctionMode):
             constants = {key: as_constant(v) for key, v in kwargs.items()}
             try:
                 result = self._moved_or_made(name, function, tuple(map(as_constant, args)), constants)
-            except RuntimeError as e:  # a mask with the least number of a wider type than its own
-                if "without overflow" not in str(e) or self.dtype is None:
+            except RuntimeError:  # of what comes from the tape, in another type than the model's own
+                if self.dtype is None:
                     raise
-                result = function(*self._prepare(args), **constants)
+                result = function(*self._prepare(args), **self._prepare(kwargs))
             if (
                 self._is_precise
                 and name in ops.MOVEMENTS
@@ -184,7 +188,7 @@ class Recorder(Kinds, Writes, Leaves, TorchFunctionMode):
             if not self._backward or (ids := self.entries.looked_up(name, args, result)) is None:
                 return result
             return self._looked_up(ids, result)
-        args, kwargs = self._prepare(args), {key: self._prepare(value) for key, value in kwargs.items()}
+        args, kwargs = self._prepare(args), self._prepare(kwargs)
         if self.dtype is not None and name in ops.CASTS:
             return args[0]
         if self._whole is not None and not self._records_inside:
@@ -200,8 +204,12 @@ class Recorder(Kinds, Writes, Leaves, TorchFunctionMode):
     def _ruled(self, name: str, function: Callable, args: tuple, kwargs: dict):
         """A call with the rule that it has, or barred to relevance if it has none."""
         if name in ops.MOVEMENTS and kwargs.get("reduce") is None:
+            if name == "where":
+                args = tuple(self._as_tensor(a, next(filter(self.carries, args))) for a in args)
             if name in ops.JOINS:
                 args = self._constants_as_points(args)
+            elif name in ops.VALUES:
+                args, kwargs = self._value_as_point(name, args, kwargs)
             return self._follow_marks(name, args, self._native(name, function, args, kwargs))
         kind, function, args = self._classify(name, function, args, kwargs)
         if kind is None:
@@ -251,10 +259,10 @@ class Recorder(Kinds, Writes, Leaves, TorchFunctionMode):
             return type(value)(map(self._exact, value))
         if isinstance(value, torch.dtype) and value.is_floating_point:
             return torch.float64
-        if not is_floating(value):
+        if not _has_parts(value):
             return value
         exact = self._precise[value]
-        return value.detach().to(torch.float64) if exact is None else exact
+        return value.detach().to(of_precision(value, torch.float64)) if exact is None else exact
 
     def _has_exact(self, t: Tensor) -> bool:
         return self._precise[t] is not None
@@ -266,7 +274,7 @@ class Recorder(Kinds, Writes, Leaves, TorchFunctionMode):
         if isinstance(result, (tuple, list)):
             for t, e in zip(result, exact, strict=True):
                 self._pair(t, e)
-        elif is_floating(result) and result.shape == exact.shape:
+        elif _has_parts(result) and result.shape == exact.shape:
             self._precise[result] = exact
 
     def _constants_as_points(self, value):
@@ -276,7 +284,27 @@ class Recorder(Kinds, Writes, Leaves, TorchFunctionMode):
         if not is_floating(value) or value.requires_grad:
             return value
         self.entries.beside.append(value.detach().requires_grad_())
+        self._pair(self.entries.beside[-1], self._precise[value])
         return self.entries.beside[-1]
+
+    def _as_tensor(self, value, like: Tensor):
+        """A number as a tensor; not a mask's, which leaves nothing of a score, so that it gets no relevance."""
+        if not isinstance(value, (int, float)) or value <= ops.MASKED or not is_floating(like):
+            return value
+        made = torch.tensor(value, dtype=like.dtype, device=like.device)
+        self._pair(made, torch.tensor(value, dtype=torch.float64, device=like.device))
+        return made
+
+    def _value_as_point(self, name: str, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        """The same for the constant that a call fills some elements with, a tensor or a number."""
+        at, keyword = ops.VALUES[name]
+        value = self._as_tensor(args[at] if len(args) > at else kwargs.get(keyword), args[0])
+        if not is_floating(value):
+            return args, kwargs
+        point = self._constants_as_points(value)
+        if len(args) > at:
+            return (*args[:at], point, *args[at + 1 :]), kwargs
+        return args, kwargs | {keyword: point}
 
     def _round(self, result: Tensor, function: Callable, args: tuple) -> None:
         """Give what became of pixels the values that it has in their own type: no network has begun yet."""
@@ -349,23 +377,24 @@ class Recorder(Kinds, Writes, Leaves, TorchFunctionMode):
 
     def _prepare(self, value):
         """An argument of a call, checked by :meth:`seen` and with the tape's floating point type."""
+        if isinstance(value, dict):
+            return {key: self._prepare(v) for key, v in value.items()}
         if isinstance(value, (tuple, list)) and type(value) in (tuple, list):
             return type(value)(map(self._prepare, value))
         if isinstance(value, torch.dtype) and value.is_floating_point:
             return self.dtype or value
         if isinstance(value, Tensor) and self.carries(value):
             seen = self.seen(value)
-            if self.dtype is not None and seen.dtype != self.dtype:
-                given, seen = seen, seen.to(self.dtype)
-                self.program.add("to", "move", Tensor.to, (given, self.dtype), {}, seen)
+            dtype = None if self.dtype is None else of_precision(seen, self.dtype)
+            if dtype is not None and seen.dtype != dtype:
+                given, seen = seen, seen.to(dtype)
+                self.program.add("to", "move", Tensor.to, (given, dtype), {}, seen)
                 self.remember(seen)
             if seen is not value:
                 self.samples[seen] = self.samples[value]
                 self._pair(seen, self._precise[value])
                 self.found.moved(value, seen)
-                for marks in (self._active, self._statistics):
-                    if value in marks:
-                        marks.add(seen)
+                self._marked_as(seen, value)
             return seen
         if isinstance(value, Tensor):
             constant = as_constant(value)
@@ -456,6 +485,11 @@ class Recorder(Kinds, Writes, Leaves, TorchFunctionMode):
         for buffer in self._buffers:
             if buffer.grad_fn is not None:
                 buffer.detach_()
+
+
+def _has_parts(value) -> bool:
+    """Whether a value is a tensor of floating point or complex numbers."""
+    return is_floating(value) or (isinstance(value, Tensor) and value.is_complex())
 
 
 def _no_dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:

@@ -257,8 +257,8 @@ class Tape:
         if backward and not recorder.carries(logits):
             raise ValueError(
                 f"the logits of {_describe(forward)} cannot be traced back to its inputs: give a tensor of "
-                "pixels, or a mapping with token ids that the model looks up in an embedding; and call "
-                "nothing of the model under torch.no_grad"
+                "pixels or of vectors (inputs_embeds), or a mapping with token ids that the model looks up in an "
+                "embedding; and call nothing of the model under torch.no_grad"
             )
         if logits.shape[1] == 0:
             raise ValueError(f"{_describe(forward)} returns no logit at all: it has no class to explain")

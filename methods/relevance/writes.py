@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from methods.relevance import calls as ops
-from methods.relevance.arguments import as_constant, is_floating, mapped, tensors_in
+from methods.relevance.arguments import as_constant, is_floating, mapped, of_precision, tensors_in
 from methods.relevance.functions import NoRule
 from methods.relevance.layouts import aligned
 from methods.relevance.modules import RefusedError, calling_module
@@ -30,7 +30,9 @@ class Writes:
             self.mode.before_writing(target)
             self.entries.written(target, *values)
             function(*mapped(as_constant, args), **{key: as_constant(v) for key, v in kwargs.items()})
-            if (exact := self._precise[target]) is not None:
+            if (exact := self._precise[target]) is None:
+                self._lose_precise(target)
+            else:
                 exact.copy_(target)
             return None if name == "__setitem__" else target
         given = ops.accumulation(name.removesuffix("_"), args, kwargs)
@@ -41,10 +43,14 @@ class Writes:
             if name in ops.TYPED:
                 rest = [a.to(target.dtype) if is_floating(a) else a for a in rest]
             self.remember(rest)
+            if not self.carries(target):
+                self._content_as_point(target)
             self.mode.before_writing(target)
+            options = self._prepare(kwargs)
+            if name in ops.VALUES:
+                (_, *rest), options = self._value_as_point(name, (target, *rest), options)
             if self._is_precise:
-                self._overwrite_precise(target, function, rest, kwargs)
-            options = {key: self._prepare(v) for key, v in kwargs.items()}
+                self._overwrite_precise(target, function, rest, options)
             function(target, *rest, **options)
             self.program.wrote(name, function, (target, *rest), options, target)
             same = [v for v in values if v.ndim == target.ndim and self.samples[v] is not None]
@@ -61,6 +67,7 @@ class Writes:
         else:  # what is not remembered is barred to relevance
             self.mode.before_writing(target)
             function(target, *map(self._prepare, args[1:]), **kwargs)
+            self._lose_precise(target)
         return None if name == "__setitem__" else target
 
     def _assign(self, target: Tensor, new: Tensor) -> Tensor:
@@ -80,6 +87,7 @@ class Writes:
             raise
         self.program.wrote("assign", torch.clone, (new,), {}, target)
         self.samples[target] = self.samples[new]
+        self._marked_as(target, new)
         self.entries.written(target, new)
         self._wrote(target)
         return target
@@ -87,11 +95,28 @@ class Writes:
     def _overwrite_precise(self, target: Tensor, function: Callable, values: list, kwargs: dict) -> None:
         """Write into what a tensor is in float64 as into itself."""
         if (exact := self._precise[target]) is None:
-            exact = target.detach().to(torch.float64, copy=True)
-            if target._base is None:  # what else shares memory with a view would not know of it
-                self._pair(target, exact)
+            if target._base is not None:  # what else shares memory with a view would not know of it
+                return self._lose_precise(target)
+            exact = target.detach().to(of_precision(target, torch.float64), copy=True)
+            self._pair(target, exact)
         with torch.no_grad():
             function(exact, *self._exact(values), **self._exact(kwargs))
+
+    def _lose_precise(self, target: Tensor) -> None:
+        """Let what a tensor is, and all that shares memory with it, be what it is in float64, too."""
+        storage = target.untyped_storage()._cdata
+        if self._is_precise:
+            self._precise.forget(lambda t: t.untyped_storage()._cdata == storage)
+
+    def _content_as_point(self, target: Tensor) -> None:
+        """Let constants that stay beside what is written tell what relevance they get."""
+        base = target if target._base is None else target._base
+        if self.carries(base) or not is_floating(base) or not bool(base.any()):
+            return
+        if base is not target and not self._single_views:
+            raise MultipleViews
+        base.copy_(self._constants_as_points(base.clone()))
+        target.grad_fn  # noqa: B018  (a view is told what became of its base only when it is asked)
 
     def _wrote(self, target: Tensor) -> None:
         self.remember([target] if target._base is None else [target, target._base])

@@ -56,6 +56,20 @@ CONSTANT = torch.randn(4, WIDTH, generator=torch.Generator().manual_seed(4)).dou
         (lambda m, x: torch.div(input=x, other=2.0), lambda m, x: x / 2),
         (lambda m, x: x - m.branch(x), lambda m, x: x + -m.branch(x)),
         (lambda m, x: 1 - x, lambda m, x: -x + 1),
+        (lambda m, x: torch.add(x, m.branch(x), alpha=2), lambda m, x: x + m.branch(x) * 2),
+        (lambda m, x: torch.sub(x, m.branch(x), alpha=2), lambda m, x: x + m.branch(x) * -2),
+        (lambda m, x: torch.rsub(x, m.branch(x)), lambda m, x: m.branch(x) + -x),
+        (lambda m, x: torch.addcmul(x, x, m.branch(x), value=2), lambda m, x: x + x * m.branch(x) * 2),
+        (lambda m, x: torch.lerp(x, m.branch(x), 0.25), lambda m, x: x * 0.75 + m.branch(x) * 0.25),
+        (lambda m, x: F.glu(torch.cat([x, m.branch(x)], -1)), lambda m, x: x * m.branch(x).sigmoid()),
+        (
+            lambda m, x: torch.mm(x.flatten(0, 1), m.weight).view_as(x),
+            lambda m, x: F.linear(x, m.weight.t()),
+        ),
+        (
+            lambda m, x: F.group_norm(x.mT, 1, m.weight[0]).mT,
+            lambda m, x: F.layer_norm(x, x.shape[1:]) * m.weight[0],
+        ),
         (lambda m, x: x @ m.weight, lambda m, x: F.linear(x, m.weight.t())),
         (lambda m, x: m.weight[:4, :4] @ x, lambda m, x: (x.mT @ m.weight[:4, :4].mT).mT),
         (
@@ -184,7 +198,7 @@ class SeventhGradient(torch.autograd.Function):
 
 WITHOUT_RULE = {
     "celu": lambda m, x: F.celu(x),
-    "add": lambda m, x: torch.add(x, m.branch(x), alpha=2),
+    "cumsum": lambda m, x: m.branch(x).cumsum(1),
     "div": lambda m, x: x / m.branch(x),
     # The rule for pixels holds where values lie in a box, not in the middle of a network.
     "conv2d": lambda m, x: F.conv2d(m.branch(x)[:, None], m.weight[None, None, :1, :1])[:, 0],
@@ -333,3 +347,23 @@ def test_unknown_weights_of_gradcam_are_refused():
 def test_a_target_that_is_no_class_is_refused(vit, images):
     with pytest.raises(ValueError, match="5 classes, counted from 0"):
         GradCAM()(vit, images, torch.full((3,), 5))
+
+
+@pytest.mark.parametrize("as_numbers", [False, True])
+def test_a_query_that_no_key_is_left_to_attends_to_nothing(as_numbers):
+    """As padding in front of a text under a causal mask: torch's own attention gives it zeros."""
+    mask = torch.tensor([[0, 0, 0, 0], [0, 1, 0, 0], [0, 1, 1, 0], [0, 1, 1, 1]]).bool()
+    mask = torch.zeros(4, 4, dtype=torch.float64).masked_fill(~mask, -torch.inf) if as_numbers else mask
+
+    def padded(m, x):
+        q, k, v = (t[:, None] for t in (m.query(x), x, m.branch(x)))
+        return (x + F.scaled_dot_product_attention(q, k, v, mask)[:, 0])[:, 1:].mean(dim=1, keepdim=True)
+
+    model, tokens = Model(padded).double(), TOKENS.double().requires_grad_()
+    logits = model(tokens)
+    (expected,) = torch.autograd.grad(logits.amax(dim=1).sum(), tokens)
+    tape = Tape.record(model, TOKENS.double(), dtype="float64")
+    torch.testing.assert_close(tape.logits, logits)
+    torch.testing.assert_close(tape.gradient(None, [tape.entry])[0], expected)
+    assert (tape.attentions[1][:, :, 0] == 0).all()
+    assert sum(tape.totals(None, PROPOSED).values()) == pytest.approx(1, abs=1e-6)

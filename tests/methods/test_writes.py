@@ -253,6 +253,100 @@ def test_a_constant_takes_its_share_when_it_is_added_to():
     torch.testing.assert_close(relevance(write), relevance(lambda m, x: m.branch(x) + constant))
 
 
+def prepared(fill):
+    """Tokens in prepared memory, in which constants stand beside them."""
+
+    def op(m, x):
+        w = x.new_empty(2, 6, WIDTH)
+        fill(w, m.branch(x))
+        return w.mean(dim=1, keepdim=True)
+
+    return op
+
+
+def constants_first(w, y):
+    w[:, :2] = 0.3
+    w[:, 2:] = y
+
+
+def constants_last(w, y):
+    w[:, 2:] = y
+    w[:, :2].fill_(0.3)
+
+
+def constants_in_views(w, y):
+    first, rest = w.split([2, 4], dim=1)
+    first.copy_(torch.full_like(first, 0.3))
+    rest.copy_(y)
+
+
+def constants_by_index(w, y):
+    w[:, 2:] = y
+    w.index_fill_(1, ROWS[:2], 0.3)
+
+
+def constants_by_mask(w, y):
+    w[:, :2] = 1.0
+    w[:, 2:] = y
+    w.masked_fill_((torch.arange(6) < 2)[:, None], 0.3)
+
+
+@pytest.mark.parametrize(
+    "fill", [constants_first, constants_last, constants_in_views, constants_by_index, constants_by_mask]
+)
+@pytest.mark.parametrize("rules", [PROPOSED, OLDER], ids=str)
+def test_constants_beside_tokens_take_their_share(fill, rules):
+    """As a class token does that is written in front of the patches: the total tells of it."""
+
+    def joined(m, x):
+        constant = torch.full((2, 2, WIDTH), 0.3, dtype=x.dtype)
+        return torch.cat([constant, m.branch(x)], dim=1).mean(dim=1, keepdim=True)
+
+    tape, expected = recorded(prepared(fill)), recorded(joined)
+    torch.testing.assert_close(tape.logits, expected.logits)
+    ours, theirs = tape.totals(None, rules), expected.totals(None, rules)
+    assert theirs["beside"] != 0
+    assert ours == pytest.approx(theirs)
+    torch.testing.assert_close(*(t.relevance(None, [t.entry], rules)[0] for t in (tape, expected)))
+
+
+FILLED = {
+    "masked_fill": lambda y: y.masked_fill(ROWS[:, None] == 1, 0.3),
+    "masked_fill by a tensor": lambda y: y.masked_fill(ROWS[:, None] == 1, torch.tensor(0.3).to(y)),
+    "index_fill": lambda y: y.index_fill(1, ROWS[1:2], 0.3),
+    "where": lambda y: torch.where(ROWS[:, None] == 1, 0.3, y),
+    "slice_scatter": lambda y: y.slice_scatter(torch.full_like(y[:, 1:2], 0.3).detach(), 1, 1, 2),
+    "select_scatter": lambda y: y.select_scatter(torch.full_like(y[:, 1], 0.3).detach(), 1, 1),
+    "index_copy": lambda y: y.index_copy(1, ROWS[1:2], torch.full_like(y[:, 1:2], 0.3).detach()),
+}
+
+
+@pytest.mark.parametrize("fill", FILLED.values(), ids=FILLED)
+def test_what_is_filled_in_takes_its_share(fill):
+    tape = recorded(lambda m, x: fill(m.branch(x)).mean(dim=1, keepdim=True))
+    totals = tape.totals(None, PROPOSED)
+    assert abs(totals["beside"]) > 1e-3
+    assert sum(totals.values()) == pytest.approx(1, abs=1e-6)
+
+
+def test_views_that_are_no_movement_are_written_into_in_mixed_precision():
+    def strided(m, x):
+        w = torch.zeros_like(x)
+        w.as_strided(w.shape, w.stride()).copy_(m.branch(x))
+        return x + w
+
+    def diagonal(m, x):
+        w = torch.zeros(2, WIDTH, WIDTH).to(x)
+        torch.diagonal(w, dim1=1, dim2=2).copy_(m.branch(x)[:, 0])
+        return x + x @ w
+
+    for op in (strided, diagonal):
+        expected = Model(op).double()(TOKENS.double())
+        torch.testing.assert_close(
+            Tape.record(Model(op), TOKENS, dtype="mixed").logits.double(), expected, rtol=1e-5, atol=1e-5
+        )
+
+
 class Cache(nn.Module):
     """Keeps what it computed in a buffer of its own."""
 

@@ -97,3 +97,19 @@ def test_what_is_read_is_counted(bert, tmp_path):
     assert batch.rationales.shape == (2, 21)
     assert batch.alternatives.sum(dim=2).tolist() == [[4, 0], [3, 0]]
     assert batch.annotation()[0].sum() == 6
+
+
+def test_words_that_hold_blanks_keep_their_numbers():
+    """A list of words may have such in it; the tokenizer is given one string."""
+    tokenizer, words = byte_level(), ["the door", " is", "red  red", "blue"]
+    assert glues(tokenizer)
+    pieces = split_into_pieces(tokenizer, [words], None, 64)
+    for number, word in enumerate(words):
+        ids = pieces.inputs["input_ids"][0][pieces.words[0] == number]
+        assert tokenizer.decode(ids).split() == word.split()
+    assert pieces.words.max() == 3
+
+
+def test_half_a_character_is_named(bert):
+    with pytest.raises(BenchError, match=r"the word 'blu\\udcff' holds half of a character.*UTF-8"):
+        bert.encode([["the", "blu\udcff"]], 32)
