@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 from bench._own_packages import working_directory_last
-from bench.errors import BenchError
+from bench.errors import BenchError, did_you_mean
 
 EVERY = 30.0  # seconds between lines that tell how far something is
 USER_MISTAKE, INTERRUPTED = 2, 130  # exit codes: of a mistake that the user can mend, and of Ctrl-C
@@ -108,8 +108,6 @@ def choices(kind: str, known: Iterable[str], arguments: Sequence[str]) -> tuple[
     Raises:
         BenchError: for a choice that is not known, or several protocols.
     """
-    from bench.suggestions import did_you_mean  # which imports hydra
-
     names = [a.partition("=")[2] for a in arguments if a.startswith((f"{kind}=", "task="))] or list(known)
     if unknown := [name for name in names if name not in known]:
         raise BenchError(f"{kind}={unknown[0]}: {did_you_mean(unknown[0], known)}")

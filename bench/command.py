@@ -20,8 +20,8 @@ from pathlib import Path
 
 from bench._own_packages import working_directory_last
 from bench.cli import exit_codes, tell
-from bench.errors import BenchError
-from bench.suggestions import GROUPS, did_you_mean
+from bench.errors import BenchError, did_you_mean
+from bench.suggestions import GROUPS
 from bench.usage import usage
 
 

@@ -16,13 +16,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from bench.catalogue import CONF, INSTALLED, PACKAGE, PROJECT, Catalogue
-from bench.errors import BenchError
+from bench.errors import BenchError, did_you_mean
 from bench.suggestions import (
     GROUPS,
     UnknownSettingError,
     check_choices,
     check_form,
-    did_you_mean,
     unknown_setting,
 )
 from bench.titles import retitled

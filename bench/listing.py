@@ -12,8 +12,8 @@ from typing import Any
 from bench.catalogue import Catalogue
 from bench.cli import command_line, show, tell
 from bench.config import config_dirs, overrides_of
-from bench.errors import BenchError
-from bench.suggestions import choices, did_you_mean
+from bench.errors import BenchError, did_you_mean
+from bench.suggestions import choices
 
 # What a reader asks for, and the folder of choices with that.
 KINDS = {

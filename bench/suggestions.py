@@ -1,16 +1,13 @@
 """What a command line may have meant by a choice or a setting that there is not."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
-
 from bench.catalogue import Catalogue
-from bench.errors import BenchError
+from bench.errors import BenchError, did_you_mean
 
 GROUPS = ("task", "method", "metric", "dataset", "model", "suite", "protocol", "experiment", "measurement")
 NOTHING = ("null", "none")
@@ -18,18 +15,6 @@ NOTHING = ("null", "none")
 
 class UnknownSettingError(BenchError):
     """A command line sets what a configuration has not."""
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The names that are alike, as a question, and else all of them: the end of a message."""
-    known = list(known)
-    return meant(word, known) or f"expected one of {', '.join(sorted(known))}"
-
-
-def meant(word: str, known: Iterable[str]) -> str:
-    """The names that are alike, as a question; nothing where none is."""
-    alike = get_close_matches(word, list(known), n=3, cutoff=0.6)
-    return f"did you mean {' or '.join(alike)}?" if alike else ""
 
 
 def choices(facts: Catalogue, group: str) -> list[str]:
@@ -47,6 +32,9 @@ def check_form(overrides: Sequence[str], sweeping: bool = False) -> None:
     Raises:
         BenchError: for the first that cannot be read, or has several values where there can be one.
     """
+    from hydra.core.override_parser.overrides_parser import OverridesParser  # --help needs nothing of it
+    from hydra.errors import HydraException
+
     parser = OverridesParser.create()
     for override in overrides:
         key, equals, value = override.partition("=")

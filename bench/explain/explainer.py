@@ -12,7 +12,7 @@ from bench.catalogue import Catalogue
 from bench.config import build, config_dirs, configuration, quoted
 from bench.data import ImageSample, TextSample
 from bench.data.imagenet import decode_rgb
-from bench.errors import BenchError
+from bench.errors import BenchError, did_you_mean
 from bench.explain.defaults import METHOD, SUITE
 from bench.explain.explanation import ImageExplanation, TextExplanation, picture, words_of
 from bench.models import Batch, Maps
@@ -23,7 +23,6 @@ from bench.runner.batches import seed_everything
 from bench.runner.explain import with_prefix_tokens
 from bench.runner.loop import Explainer
 from bench.runner.resources import device_of
-from bench.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 
 from bench.catalogue import Catalogue, base_name, catalogue_of
-from bench.errors import BenchError
-from bench.suggestions import meant
+from bench.errors import BenchError, meant
 from bench.tables.format import readable
 from bench.tables.select import Scored, select
 from bench.tables.statistics import RESAMPLES, protocol_label
