@@ -30,6 +30,8 @@ def main(arguments: Sequence[str]) -> None:
     for name in names:
         try:
             made.append(_made(name, others, "--partial" in options))
+            if "--json" not in options:
+                show(made[-1].markdown())  # the next may take a while
         except NoCellError as e:
             problems.append(f"{name}: {e}")
             nothing.append(name)
@@ -40,9 +42,6 @@ def main(arguments: Sequence[str]) -> None:
     if "--json" in options:
         data = pd.concat([one.data for one in made], ignore_index=True)
         tell(data.to_json(orient="records", indent=1))
-    else:
-        for one in made:
-            show(one.markdown())
     for problem in problems:
         if problem.partition(":")[0] not in nothing:
             say(f"no table of {problem}")
