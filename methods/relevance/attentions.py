@@ -166,6 +166,12 @@ class AttentionFinder:
                 softmax.moved.append(result)
             return
 
+    def references(self, t: Tensor) -> int:
+        """How many references to a tensor are those of attentions that were found."""
+        if t.ndim != 4:
+            return 0
+        return sum(t is a for a in self.attentions) + sum(t is p.attention for p in self.products)
+
     def is_attention(self, t) -> bool:
         """Whether a tensor is a softmax that has not multiplied values yet."""
         return any(t is moved for softmax in self._pending for moved in softmax.moved)

@@ -149,20 +149,34 @@ class Program:
         made = () if step is None else _flat(self._steps[step].result)
         return step if any(kept == _Kept(number) for kept in made) else None
 
-    def alone_holds(self, t: Tensor) -> bool:
-        """Whether nobody has a reference to a tensor any more but a program and :meth:`Values.forget`, which asks."""
-        return id(t) in self._numbers and sys.getrefcount(t) <= _when_alone()
+    def alone_holds(self, t: Tensor, others: int = 0) -> bool:
+        """Whether nobody has a reference to a tensor any more but a program and :meth:`Values.forget`.
+
+        Asked by a function that :meth:`Values.forget` calls, which has one, too.
+
+        Args:
+            t: the tensor.
+            others: how many references more are known.
+        """
+        if id(t) not in self._numbers:
+            return False
+        return sys.getrefcount(t) - others <= _when_alone(has_views=t._use_count() > 1)
 
 
 @functools.cache
-def _when_alone() -> int:
-    """How many references Python counts then: that depends on its version."""
+def _when_alone(has_views: bool) -> int:
+    """How many references Python counts then: that depends on its version, and on torch's for what a view is of."""
     program, values, counts = Program(), Values(), []
     t = torch.zeros(1, requires_grad=True)
     program.leaf(t)
     values[t] = torch.zeros(1)
+    view = t.view(1) if has_views else None  # noqa: F841  alive until the end
     del t
-    values.forget(lambda t: bool(counts.append(sys.getrefcount(t))))
+
+    def note(t: Tensor) -> bool:
+        return bool(counts.append(sys.getrefcount(t)))
+
+    values.forget(lambda t: note(t))  # called as alone_holds is
     return counts[0]
 
 

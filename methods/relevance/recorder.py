@@ -233,7 +233,7 @@ class Recorder(Kinds, Writes, Leaves, TorchFunctionMode):
         self._pair(result, self.mode.precise)
         self.mode.precise = None
         if self._is_precise:
-            self._precise.forget(self.program.alone_holds)
+            self._precise.forget(lambda t: self.program.alone_holds(t, self.found.references(t)))
         return result
 
     def _native(self, name: str, function: Callable, args: tuple, kwargs: dict):
