@@ -168,7 +168,7 @@ def test_the_command_line_makes_all_tables_that_have_cells(keep, tmp_path, capsy
     assert "token_f1" in output.err
     with pytest.raises(BenchError, match="no table of ablation"):
         main(["suite=embedded", "table=ablation", where])
-    with pytest.raises(BenchError, match="table=ablations: expected one of perturbation"):
+    with pytest.raises(BenchError, match=r"table=ablations: did you mean ablation\?"):
         main(["table=ablations", where])
 
 
