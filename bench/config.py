@@ -17,13 +17,7 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 
 from bench.catalogue import CONF, INSTALLED, PACKAGE, PROJECT, Catalogue
 from bench.errors import BenchError, did_you_mean
-from bench.suggestions import (
-    GROUPS,
-    UnknownSettingError,
-    check_choices,
-    check_form,
-    unknown_setting,
-)
+from bench.suggestions import GROUPS, UnknownSettingError, check_choices, check_form, unknown_setting
 from bench.titles import retitled
 
 CONFIG_DIR = ("--config-dir", "-cd")  # options of hydra that name a folder of the user's own choices

@@ -1,8 +1,7 @@
 """The Hugging Face hub, where models and data sets come from that are not on this machine."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from bench.errors import BenchError
 
@@ -30,15 +29,30 @@ def reach_hub(wanted: str, remedy: str) -> None:
         ) from error
 
 
-@contextmanager
-def without_bars() -> Iterator[None]:
-    """transformers draws no bar meanwhile for weights that are read from a disk, and does again if it did before."""
+def pretrained(kind: Any, path: str, local: bool, **options: Any) -> tuple[Any, dict[str, Any]]:
+    """What a class of transformers' loads from a path, and what it says of the weights.
+
+    No code of the files' own is run, no pickle is read, and no bar is drawn for weights that are read from a disk.
+
+    Args:
+        kind: such as ``AutoModelForImageClassification``.
+        path: a directory, or a name on the hub.
+        local: whether it is a directory (:func:`is_directory`).
+        options: of its ``from_pretrained``.
+    """
     from transformers.utils import logging
 
     drawn = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        yield
+        return kind.from_pretrained(
+            path,
+            local_files_only=local,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+            **options,
+        )
     finally:
         if drawn:
             logging.enable_progress_bar()

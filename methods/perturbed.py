@@ -32,15 +32,30 @@ def predicted(forward: Forward, inputs: Inputs) -> Tensor:
 
 
 def probabilities(forward: Forward, inputs: Inputs) -> Tensor:
-    """The softmax probability of every class, (batch, classes).
+    """The softmax probability of every class, (batch, classes), for inputs of which parts were masked.
 
     Raises:
         RefusedError: if a logit is not finite.
     """
+    remedy = "this model's answers to such images say nothing"
+    return logits_of_edited(forward, inputs, "masks of pixels", remedy).softmax(dim=1)
+
+
+def logits_of_edited(forward: Forward, inputs: Inputs, how: str, remedy: str) -> Tensor:
+    """The logits (batch, classes) of inputs from which parts were removed.
+
+    Args:
+        forward: as methods take it.
+        inputs: after that.
+        how: it was done, and
+        remedy: what to do if a logit is not finite: the beginning and the end of the message.
+
+    Raises:
+        RefusedError: if one is not finite.
+    """
     logits = logits_of(forward, inputs)
     if not logits.isfinite().all():
         raise RefusedError(
-            "the logits of an input of which parts were masked are not finite: this model's answers to such inputs "
-            "say nothing"
+            f"{how}: the logits of an input from which parts were removed are not finite; {remedy}"
         )
-    return logits.softmax(dim=1)
+    return logits

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from methods.common import drawing, each_class
-from methods.perturbed import logits_of
+from methods.perturbed import logits_of, logits_of_edited
 from methods.players import Players, Segments, Words, images_of, mask_of
 from methods.relevance import Forward, Inputs, RefusedError
 
@@ -151,12 +151,7 @@ class Games:
         at = torch.where(labels < 0, removed.shape[1] - 1, labels)
         gone = removed.to(at.device).gather(1, at.flatten(1)).view(at.shape)
         edited = _without(self._method, self.inputs, samples.to(at.device), gone)
-        logits = logits_of(self._forward, edited)
-        if not logits.isfinite().all():
-            raise RefusedError(
-                f"fill={self._method.fill!r}: the logits of an input from which parts were removed are not finite; "
-                "choose another fill"
-            )
+        logits = logits_of_edited(self._forward, edited, f"fill={self._method.fill!r}", "choose another fill")
         return self._quantity(logits, samples)
 
     def _quantity(self, logits: Tensor, samples: Tensor) -> Tensor:

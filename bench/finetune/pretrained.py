@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from bench.errors import BenchError, first_line
-from bench.hub import is_directory
+from bench.hub import is_directory, pretrained
 
 
 def load_tokenizer(start: str):
@@ -61,9 +61,7 @@ def load_classifier(
                 raise BenchError(f"fresh: {type(config).__name__} has no {', '.join(unknown)}")
             config.update({"vocab_size": vocabulary} | dict(fresh))
             return AutoModelForSequenceClassification.from_config(config)
-        return AutoModelForSequenceClassification.from_pretrained(
-            start, config=config, local_files_only=local, trust_remote_code=False, use_safetensors=True
-        )
+        return pretrained(AutoModelForSequenceClassification, start, local, config=config)[0]
     except BenchError:
         raise
     except Exception as e:

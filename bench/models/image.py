@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import BenchError, first_line
-from bench.hub import is_directory, reach_hub, without_bars
+from bench.hub import is_directory, pretrained, reach_hub
 from bench.models.base import Batch, Maps, rounded
 from bench.models.checkpoint import check_finite, checksum, files_of_directory, load_weights
 from bench.models.preprocessing import ImageSettings
@@ -248,15 +248,7 @@ class TransformersImageModel(ImageClassifier):
             processor = AutoImageProcessor.from_pretrained(
                 path, local_files_only=local, trust_remote_code=False, use_fast=False
             )
-            with without_bars():
-                module, loading = AutoModelForImageClassification.from_pretrained(
-                    path,
-                    local_files_only=local,
-                    trust_remote_code=False,
-                    use_safetensors=True,
-                    output_loading_info=True,
-                    dtype=torch.float32,
-                )
+            module, loading = pretrained(AutoModelForImageClassification, path, local, dtype=torch.float32)
         except Exception as e:  # transformers' errors have no base of their own
             raise BenchError(
                 f"model.path: {path} cannot be loaded as an image classifier: {first_line(e)}; "

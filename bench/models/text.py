@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import BenchError, first_line
-from bench.hub import is_directory, without_bars
+from bench.hub import is_directory, pretrained
 from bench.models.base import Batch, Maps, as_mapping, rounded
 from bench.models.checkpoint import check_finite, checksum, files_of_directory
 from bench.models.pieces import pad_on_side, split_into_pieces
@@ -196,16 +196,9 @@ def _loaded(path: str, dtype: torch.dtype | str) -> tuple[Any, nn.Module]:
     local = is_directory("model.path", path, CONTENT)
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=local, trust_remote_code=False)
-        with without_bars():
-            module, loading = AutoModelForSequenceClassification.from_pretrained(
-                path,
-                local_files_only=local,
-                trust_remote_code=False,
-                use_safetensors=True,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-                dtype=dtype,
-            )
+        module, loading = pretrained(
+            AutoModelForSequenceClassification, path, local, ignore_mismatched_sizes=True, dtype=dtype
+        )
     except Exception as e:  # transformers' errors have no base of their own
         raise BenchError(
             f"model.path: {path} cannot be loaded as a sequence classifier: {first_line(e).rstrip('.:')}; "

@@ -26,25 +26,23 @@ def main(arguments: Sequence[str]) -> None:
     names, others = choices("table", known, [a for a in arguments if a not in options])
     # A table has columns for all classes, so a choice among these means nothing here.
     others = [a for a in others if not a.startswith("explained=")]
-    problems, made, nothing = [], [], []
+    problems, made = {}, []
     for name in names:
         try:
             made.append(_made(name, others, "--partial" in options))
             if "--json" not in options:
                 show(made[-1].markdown())  # the next may take a while
-        except NoCellError as e:
-            problems.append(f"{name}: {e}")
-            nothing.append(name)
         except BenchError as e:
-            problems.append(f"{name}: {e}")
-    if len(problems) == len(names):
-        raise BenchError(f"no table of {problems[0]}")
+            problems[name] = e
+    if not made:
+        raise BenchError(f"no table of {names[0]}: {problems[names[0]]}")
     if "--json" in options:
         data = pd.concat([one.data for one in made], ignore_index=True)
         tell(data.to_json(orient="records", indent=1))
-    for problem in problems:
-        if problem.partition(":")[0] not in nothing:
-            say(f"no table of {problem}")
+    nothing = [name for name, error in problems.items() if isinstance(error, NoCellError)]
+    for name, error in problems.items():
+        if name not in nothing:
+            say(f"no table of {name}: {error}")
     if nothing:
         say(
             f"nothing is computed under these conditions of {', '.join(nothing)}: table={nothing[0]} says what to run"

@@ -90,10 +90,8 @@ class Recorder(Kinds, Writes, Leaves, TorchFunctionMode):
         self.samples = Layouts()  # of more than one sample; all of a batch of one is that one's
         self.program = Program()
         self.found = AttentionFinder(self.batch, self.samples, self.program)
-        self._active, self._bounded = (
-            Marks(),
-            Marks(),
-        )  # from activations; from those with a bound, as in gates
+        self._active = Marks()  # from activations
+        self._bounded = Marks()  # of these from bounded ones, as in gates
         self._statistics = Marks()  # 1/σ of normalisations
         self._backward = backward
         self._nodes: set = set()  # the autograd nodes of everything seen computed
