@@ -6,6 +6,7 @@ import json
 import pkgutil
 import re
 from collections.abc import Collection, Mapping, Sequence
+from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -412,9 +413,11 @@ def method_of(name: str, facts: Catalogue, config: Mapping[str, Any]) -> dict[st
     own = facts.read("method", name)
     if not own:
         raise BenchError(f"method={name}: there is no conf/method/{name}.yaml")
-    known = {key: config[key] for key in ("protocol", "task", "seed", "suite")}
-    section = plain(OmegaConf.create({**known, "method": own}).method)
-    return {"title": section["name"]} | section
+    # Only where it is needed: the protocol and the task are large.
+    if any(mark in str(own) for mark in ("${", "???")):
+        known = {key: config[key] for key in ("protocol", "task", "seed", "suite")}
+        own = plain(OmegaConf.create({**known, "method": own}).method)
+    return {"title": own["name"]} | deepcopy(own)
 
 
 def quoted(value: Any) -> str:
