@@ -23,6 +23,7 @@ from methods.grad_sam import GradSAM
 from methods.gradcam import GradCAM
 from methods.gradients import Gradient, InputXGradient
 from methods.iia import IIA
+from methods.image_edges import ImageEdges
 from methods.integrated_gradients import DifferenceXGradient, ExpectedGradients, IntegratedGradients
 from methods.kernel_shap import KernelSHAP
 from methods.leave_one_out import LeaveOneOut
@@ -84,6 +85,7 @@ __all__ = [
     "GradCAM",
     "GradSAM",
     "Gradient",
+    "ImageEdges",
     "InputXGradient",
     "IntegratedGradients",
     "InverseFrequency",

@@ -60,7 +60,7 @@ def models(tmp_path_factory):
 
 
 FLOORS = {
-    "image": {"random", "centre"},
+    "image": {"random", "centre", "edges"},
     "text": {"random", "first_words", "inverse_frequency", "content_words"},
 }
 

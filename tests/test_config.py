@@ -51,6 +51,8 @@ ABLATIONS = ("without_gradient", "last_block_only", "second_block_only")
 REFERENCES = (
     "random",
     "centre",
+    "edges",
+    "mean_annotation",
     "first_words",
     "inverse_frequency",
     "content_words",
@@ -58,7 +60,12 @@ REFERENCES = (
     "reversed_oracle",
 )
 OWN_DATA = ("image_folder", "image_table", "text_file", "text_table")  # wherever the user has them
-NO_METHODS = ("custom", "oracle", "reversed_oracle")  # nothing of the project's own that explains a model
+NO_METHODS = (
+    "custom",
+    "mean_annotation",
+    "oracle",
+    "reversed_oracle",
+)  # nothing of the project's own that explains a model
 
 composed = cache(lambda *arguments: configuration(arguments))  # putting the files together takes longest
 

@@ -15,7 +15,7 @@ from bench.models.base import Inputs
 from bench.runner.checks import Checks
 from bench.runner.foreign import ForeignMaps
 from bench.runner.resources import is_out_of_memory
-from bench.tasks import Oracle
+from bench.tasks import MeanAnnotation, Oracle
 from methods import DocumentFrequencies, NoAttentionError, NoRuleError, Patches, RefusedError, Words
 
 REFUSALS = (NoAttentionError, NoRuleError, RefusedError)
@@ -73,6 +73,24 @@ def with_frequencies(method: Callable, dataset: Any) -> Callable:
     return replace(method, frequencies=DocumentFrequencies.of(texts()))
 
 
+def with_masks(method: Callable, model: Model, dataset: Any, settings: Mapping[str, Any]) -> Callable:
+    """The mean mask of the other samples, told the sum of the masks of a data set, if it is that floor.
+
+    Samples that cannot be read, of which the run itself speaks, and samples without a mask are left out. Of a nested
+    subset the masks of the whole are summed, so that its maps are those of the whole.
+    """
+    if not isinstance(method, MeanAnnotation) or method.total is not None:
+        return method
+    summed, prepare = dataset.dataset if isinstance(dataset, Subset) else dataset, model.preparation(settings)
+    total, samples = None, 0
+    for index in range(len(summed)):
+        with suppress(BenchError):
+            mask = prepare(summed[index]).mask
+            if mask is not None:
+                total, samples = mask.double() if total is None else total + mask, samples + 1
+    return replace(method, total=total, samples=samples)
+
+
 def explain(
     method: Callable,
     model: Model,
@@ -97,8 +115,8 @@ def explain(
         annotation = batch.annotation()
         if annotation is None:
             raise BenchError(
-                "method=oracle: the samples of this data set have no annotation of what is relevant; "
-                "choose task=segmentation or task=token_f1"
+                "method: the samples of this data set have no annotation of what is relevant, of which "
+                f"{type(method).__name__} is made; choose task=segmentation or task=token_f1"
             )
         return model.maps(method.map(annotation), batch, target)
     if isinstance(method, ForeignMaps):

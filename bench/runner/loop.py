@@ -18,7 +18,7 @@ from bench.models import Batch, Maps, Model
 from bench.models.base import predicted
 from bench.runner.batches import BatchSize, evaluated, loaded, readers_may_die, seed_everything
 from bench.runner.checks import Checks
-from bench.runner.explain import explain, with_frequencies, with_prefix_tokens
+from bench.runner.explain import explain, with_frequencies, with_masks, with_prefix_tokens
 from bench.runner.foreign import ForeignMaps, real_tokens
 from bench.runner.reading import reading, refuse_long
 from bench.runner.records import merged
@@ -276,6 +276,8 @@ def fitted(
     method = with_prefix_tokens(method, model, config["method"])
     if model.modality == "text":
         method = with_frequencies(method, dataset)
+    else:
+        method = with_masks(method, model, dataset, config["task"]["inputs"])
     if isinstance(method, ForeignMaps):
         method.check(config, model)
     return method, model.numbers(getattr(dataset, "classes", None))

@@ -1,6 +1,15 @@
 """What maps are measured by: measurements make columns of them, and a task bundles metrics of these columns."""
 
-from bench.tasks.base import AnotherClass, Explanations, Measurement, Oracle, ReversedOracle, Task, Variant
+from bench.tasks.base import (
+    AnotherClass,
+    Explanations,
+    MeanAnnotation,
+    Measurement,
+    Oracle,
+    ReversedOracle,
+    Task,
+    Variant,
+)
 from bench.tasks.class_sensitivity import ClassSensitivity
 from bench.tasks.ferret import FerretScores
 from bench.tasks.group_order import AopcBounds, GroupCurve
@@ -35,6 +44,7 @@ __all__ = [
     "MaskOverlap",
     "Masking",
     "MaxSensitivity",
+    "MeanAnnotation",
     "Measurement",
     "NoisyImage",
     "Oracle",

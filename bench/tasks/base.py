@@ -44,6 +44,38 @@ class ReversedOracle(Oracle):
         return 1 - annotation.double()
 
 
+@dataclass(frozen=True, eq=False)
+class MeanAnnotation(Oracle):
+    """The mean of the masks of all other samples as the map, whatever the image: a floor.
+
+    What a map is worth that knows where this data set's objects are as a rule, and nothing of the image or the model.
+
+    Args:
+        total: the sum of all masks, the sample's own among them, (height, width); the benchmark fills it in.
+        samples: how many masks that are.
+    """
+
+    total: Tensor | None = None
+    samples: int = 0
+
+    def map(self, annotation: Tensor) -> Tensor:
+        """The mean mask of the others.
+
+        Raises:
+            BenchError: for texts, for a single sample, or if nobody summed the masks.
+        """
+        if annotation.ndim != 3:
+            raise BenchError(
+                "method=mean_annotation: it is a floor for masks, as words have no common place; "
+                "choose a task for images"
+            )
+        if self.total is None or self.samples < 2:
+            raise BenchError(
+                f"method=mean_annotation: {self.samples} masks; it is the mean of the others' and needs 2 or more"
+            )
+        return (self.total.to(annotation.device) - annotation.double()) / (self.samples - 1)
+
+
 @dataclass(frozen=True)
 class Variant:
     """Another explanation of the same samples, for measurements that compare two: what is changed.

@@ -2,18 +2,19 @@
 
 import numpy as np
 import pytest
+import torch
 
 import bench  # noqa: F401
 from bench.config import configuration
 from bench.errors import BenchError
 from bench.runner.cell import Plan, run
-from bench.tasks import Localisation
+from bench.tasks import Localisation, MeanAnnotation
 
 pytestmark = pytest.mark.numerical
 
 
 def test_masks_and_both_floors(configure):
-    for method in ("oracle", "centre", "random"):
+    for method in ("oracle", "centre", "edges", "random"):
         config = configure("localisation", f"method={method}", "protocol.localisation.k=100")
         summary = run(config)
         ((_, cell),) = Plan.of(config).measured
@@ -25,6 +26,29 @@ def test_masks_and_both_floors(configure):
             assert summary["energy_over_chance"] == pytest.approx(np.mean(1 / rows["mask_share"]))
         else:
             assert 0 < summary["energy"] < 1
+
+
+def test_the_mean_mask_is_that_of_the_other_images(configure, monkeypatch):
+    shown, masks, measure = [], [], Localisation.measure
+
+    def seen(self, explanations):
+        shown.extend(explanations.maps.values)
+        masks.extend(explanations.batch.masks)
+        return measure(self, explanations)
+
+    monkeypatch.setattr(Localisation, "measure", seen)
+    run(configure("localisation", "method=mean_annotation", "protocol.localisation.k=100", "batch_size=3"))
+    assert len(shown) == 4
+    for index, relevance in enumerate(shown):
+        others = torch.stack([mask for i, mask in enumerate(masks) if i != index])
+        torch.testing.assert_close(relevance.double(), others.double().mean(0), rtol=1e-6, atol=1e-6)
+
+
+def test_there_is_no_mean_mask_of_one_image_or_of_texts():
+    with pytest.raises(BenchError, match="needs 2 or more"):
+        MeanAnnotation(torch.ones(4, 4), 1).map(torch.ones(1, 4, 4))
+    with pytest.raises(BenchError, match="choose a task for images"):
+        MeanAnnotation().map(torch.ones(2, 7))
 
 
 def test_images_without_masks_are_refused(configure):

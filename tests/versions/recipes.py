@@ -131,6 +131,7 @@ OF_IMAGES: dict[str, dict[str, Any]] = {
     "TransitionAttention": {"start_layer": 0, "points": 3},
     "CentreGaussian": {},
     "IIA": {"points": 2},
+    "ImageEdges": {},
     "KernelSHAP": {},
     "LeaveOneOut": {},
     "LIME": {"samples": 12},
