@@ -412,7 +412,9 @@ def method_of(name: str, facts: Catalogue, config: Mapping[str, Any]) -> dict[st
     own = facts.read("method", name)
     if not own:
         raise BenchError(f"method={name}: there is no conf/method/{name}.yaml")
-    known = {key: config[key] for key in ("protocol", "task", "seed", "suite")}
+    # Most methods refer to nothing, and copying what some refer to takes longest where there are many methods.
+    referred = ("protocol", "task", "seed", "suite") if "${" in str(own) else ()
+    known = {key: config[key] for key in referred}
     section = plain(OmegaConf.create({**known, "method": own}).method)
     return {"title": section["name"]} | section
 
