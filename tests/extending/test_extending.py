@@ -127,6 +127,7 @@ def test_a_task(own):
     assert "Pointing game" in page_of(own, "limit=2")
 
 
+@pytest.mark.slow  # the test of a model of one's own has these images in table, status and page, too
 def test_a_data_set_of_images(own):
     own.bring("my_images")
     own("bench", "task=segmentation", "dataset=my_images", "method=rollout")
@@ -158,9 +159,12 @@ def test_a_model_that_is_not_of_timm(own):
     model = ("model=my_model", "dataset=my_images")
     own("bench", "task=segmentation", "method=rollout", *model)
     own("bench", "task=perturbation", "method=raw_attention", *model)
-    assert "plain torch" in own("bench.tables.__main__", "table=segmentation", *model)
+    table = own("bench.tables.__main__", "table=segmentation", *model)
     assert {line["samples"] for line in lines_of(own, "task=perturbation", *model)} == {6}
-    assert "plain torch" in page_of(own, *model)
+    page = page_of(own, *model)
+    for title in ("plain torch", "bright squares"):
+        assert title in table
+        assert title in page
 
 
 def test_a_model_of_ones_own_is_explained_as_the_library_explains_it(own):
