@@ -23,6 +23,7 @@ def composing_once(compose: Callable) -> Callable:
     def remembered(others: tuple[str, ...]) -> DictConfig:
         return compose((ELSEWHERE, *others), ())
 
+    @lru_cache(maxsize=64)  # as many as bench.config remembers itself
     def composed(overrides: tuple[str, ...], dirs: tuple[Path, ...]) -> DictConfig:
         results = [given[1] for given in map(RESULTS.fullmatch, overrides) if given]
         others = tuple(override for override in overrides if not RESULTS.fullmatch(override))

@@ -115,13 +115,13 @@ def test_cells_of_an_older_format_are_named_and_stay(configure, arguments):
     assert old.exists()
 
 
-def test_the_cells_of_a_suite_are_known_before_any_is_run(tmp_path, capsys):
+def test_the_cells_of_a_suite_are_known_before_any_is_run(root, tmp_path, capsys):
     tasks = (
         "task=perturbation,segmentation,token_f1,faithfulness,faithfulness_texts,localisation,plausibility"
     )
     printed = []
     for own in ([tasks], []):
-        main(["--json", f"paths.results={tmp_path}", *own])
+        main(["--json", f"paths.data={root}", f"paths.results={tmp_path}", *own])
         printed.append(json.loads(capsys.readouterr().out))
     lines, everything = printed
     assert {line["cell"] for line in lines} < {line["cell"] for line in everything}
