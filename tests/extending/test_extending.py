@@ -123,8 +123,14 @@ def test_a_task(own):
     own("bench", "task=my_task", "method=rollout", "limit=2")
     assert "Pointing game ↑" in own("bench.tables.__main__", "table=my_task", "limit=2")
     assert [line["kind"] for line in lines_of(own, "task=my_task", "limit=2")] == ["pointing"]
-    assert any(line["kind"] == "pointing" for line in lines_of(own, "limit=2"))  # also without its name
     assert "Pointing game" in page_of(own, "limit=2")
+
+
+@pytest.mark.slow
+def test_status_finds_a_task_without_its_name(own):
+    own.bring("my_task")
+    own("bench", "task=my_task", "method=rollout", "limit=2")
+    assert any(line["kind"] == "pointing" for line in lines_of(own, "limit=2"))
 
 
 @pytest.mark.slow  # the test of a model of one's own has these images in table, status and page, too
