@@ -6,7 +6,6 @@ import json
 import pkgutil
 import re
 from collections.abc import Collection, Mapping, Sequence
-from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -413,11 +412,11 @@ def method_of(name: str, facts: Catalogue, config: Mapping[str, Any]) -> dict[st
     own = facts.read("method", name)
     if not own:
         raise BenchError(f"method={name}: there is no conf/method/{name}.yaml")
-    # Only where it is needed: the protocol and the task are large.
-    if any(mark in str(own) for mark in ("${", "???")):
-        known = {key: config[key] for key in ("protocol", "task", "seed", "suite")}
-        own = plain(OmegaConf.create({**known, "method": own}).method)
-    return {"title": own["name"]} | deepcopy(own)
+    # Most methods refer to nothing, and copying what some refer to takes longest where there are many methods.
+    referred = ("protocol", "task", "seed", "suite") if "${" in str(own) else ()
+    known = {key: config[key] for key in referred}
+    section = plain(OmegaConf.create({**known, "method": own}).method)
+    return {"title": section["name"]} | section
 
 
 def quoted(value: Any) -> str:

@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 import torch
 
-import bench  # noqa: F401  first: it mends torchvision
+import bench  # first: it mends torchvision
 from bench.config import configuration, quoted
+from tests.support.composing import composing_once
 
 # No test may depend on a network; read once, when huggingface_hub is first imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -27,6 +28,14 @@ def one_thread():
 def cache(tmp_path_factory) -> None:
     """Digests of data and weights are remembered in a folder of the tests' own."""
     os.environ["BENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def composing() -> None:
+    """Command lines that differ in the folder of their results alone are composed once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench.config, "_composed", composing_once(bench.config._composed))
+        yield
 
 
 @pytest.fixture

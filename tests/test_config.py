@@ -106,17 +106,22 @@ def takes_its_arguments(section: dict, left_out=frozenset(DESCRIPTION)) -> None:
     inspect.signature(target).bind(**{k: v for k, v in section.items() if k not in left_out})
 
 
+def in_suite(suite: str, task: str):
+    """A cell of the paper's protocol; slow where a task of many metrics has the data and models of another."""
+    is_slow = task == "fill_study" and suite != "embedded"
+    return pytest.param("paper", suite, task, marks=[pytest.mark.slow] if is_slow else [])
+
+
 # Data and models depend on the suite and the task, what is measured on the protocol and the task.
 @pytest.mark.parametrize(
     ("protocol", "suite", "task"),
     [
-        *(("paper", *choice) for choice in product(choices("suite"), TASKS)),
+        *(in_suite(*choice) for choice in product(choices("suite"), TASKS)),
         *(("clean", "embedded", task) for task in TASKS),
     ],
 )
 def test_every_cell_composes_and_its_targets_take_its_arguments(protocol, suite, task):
-    arguments = (f"suite={suite}", f"protocol={protocol}", f"task={task}")
-    config = composed(*arguments)
+    config = composed(f"suite={suite}", f"protocol={protocol}", f"task={task}")
     assert config["task"]["name"] == task
     for section in ("dataset", "model"):
         takes_its_arguments(config[section])
@@ -126,15 +131,45 @@ def test_every_cell_composes_and_its_targets_take_its_arguments(protocol, suite,
         for measurement in metric["reads"].values():
             takes_its_arguments(measurement)
     assert build("task", config["task"], {"_target_"}).built_metrics()
+    # All that a method refers to is what the test below has tried every method with.
+    tried = composed(*tried_with(protocol, config["task"]["modality"]))
+    assert config["protocol"] == tried["protocol"]
+    assert config["seed"] == tried["seed"]
+
+
+def tried_with(protocol: str, modality: str) -> tuple[str, str]:
+    """Under what every method is tried: a task that is quickly composed stands for all of its modality."""
+    return f"protocol={protocol}", "task=" + {"image": "segmentation", "text": "token_f1"}[modality]
+
+
+@pytest.mark.parametrize(("protocol", "modality"), [*product(choices("protocol"), ("image", "text"))])
+def test_every_method_takes_its_arguments_under_every_protocol(protocol, modality):
+    arguments = tried_with(protocol, modality)
+    assert composed(*arguments)["task"]["modality"] == modality
     for method in (name for name in choices("method") if name != "custom"):
         section = method_section(method, arguments)
         assert section["name"] == method
         takes_its_arguments(section)
 
 
+@pytest.mark.parametrize("method", choices("method"))
+def test_a_method_refers_to_the_protocol_for_its_modality_and_to_the_seed_alone(method):
+    """So it is the same in every task of a modality and in every suite."""
+    content = str(Catalogue().read("method", method))
+    assert set(re.findall(r"\$\{[\w.]*", content)) <= {"${protocol.methods.", "${task.modality", "${seed"}
+
+
+def composing(group: str, choice: str):
+    """A choice to compose; slow for those methods whose files hold values alone, which many tests read."""
+    is_plain = not re.search(
+        r"^defaults:|\$\{|\?\?\?", (CONF / group / f"{choice}.yaml").read_text(), re.MULTILINE
+    )
+    return pytest.param(group, choice, marks=[pytest.mark.slow] if group == "method" and is_plain else [])
+
+
 @pytest.mark.parametrize(
     ("group", "choice"),
-    [(group, choice) for group in ("dataset", "model", "method") for choice in choices(group)],
+    [composing(group, choice) for group in ("dataset", "model", "method") for choice in choices(group)],
 )
 def test_every_choice_composes_by_name(group, choice):
     required = {
@@ -152,15 +187,35 @@ def test_every_choice_composes_by_name(group, choice):
         assert section == method_section(choice, [])  # which composes nothing
 
 
+@cache
+def owners() -> dict[str, list[str]]:
+    """The tasks that have each metric of their own."""
+    own = {task: composed("protocol=clean", f"task={task}")["task"]["metrics"] for task in TASKS}
+    return {metric: [task for task in TASKS if metric in own[task]] for metric in choices("metric")}
+
+
+def is_built_of(config: dict, metric: str) -> None:
+    """A task makes a metric of a section with this name."""
+    built = build("task", config["task"], {"_target_"}).built_metrics()[metric]
+    assert built.title == config["task"]["metrics"][metric]["title"]
+    assert built.range[0] < built.range[1]
+
+
 @pytest.mark.parametrize("metric", choices("metric"))
-def test_every_metric_belongs_to_a_task_or_can_be_added_to_any(metric):
-    own = [task for task in TASKS if metric in composed("protocol=clean", f"task={task}")["task"]["metrics"]]
-    added = [] if own else [f"+metric={metric}"]
-    for task in own or TASKS:
-        config = composed("protocol=clean", f"task={task}", *added)
-        built = build("task", config["task"], {"_target_"}).built_metrics()[metric]
-        assert built.title == config["task"]["metrics"][metric]["title"]
-        assert built.range[0] < built.range[1]
+def test_every_metric_belongs_to_a_task_or_can_be_added_to_one(metric):
+    own = owners()[metric]
+    for task in own or ["segmentation"]:
+        added = [] if own else [f"+metric={metric}"]
+        is_built_of(composed("protocol=clean", f"task={task}", *added), metric)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_metric_without_a_task_can_be_added_to_any(task):
+    without = [metric for metric, own in owners().items() if not own]
+    config = composed("protocol=clean", f"task={task}", f"+metric={','.join(without)}")
+    assert without
+    for metric in without:
+        is_built_of(config, metric)
 
 
 def test_metrics_are_added_by_name_and_by_their_class():

@@ -123,10 +123,17 @@ def test_a_task(own):
     own("bench", "task=my_task", "method=rollout", "limit=2")
     assert "Pointing game ↑" in own("bench.tables.__main__", "table=my_task", "limit=2")
     assert [line["kind"] for line in lines_of(own, "task=my_task", "limit=2")] == ["pointing"]
-    assert any(line["kind"] == "pointing" for line in lines_of(own, "limit=2"))  # also without its name
     assert "Pointing game" in page_of(own, "limit=2")
 
 
+@pytest.mark.slow
+def test_status_finds_a_task_without_its_name(own):
+    own.bring("my_task")
+    own("bench", "task=my_task", "method=rollout", "limit=2")
+    assert any(line["kind"] == "pointing" for line in lines_of(own, "limit=2"))
+
+
+@pytest.mark.slow  # the test of a model of one's own has these images in table, status and page, too
 def test_a_data_set_of_images(own):
     own.bring("my_images")
     own("bench", "task=segmentation", "dataset=my_images", "method=rollout")
@@ -158,9 +165,12 @@ def test_a_model_that_is_not_of_timm(own):
     model = ("model=my_model", "dataset=my_images")
     own("bench", "task=segmentation", "method=rollout", *model)
     own("bench", "task=perturbation", "method=raw_attention", *model)
-    assert "plain torch" in own("bench.tables.__main__", "table=segmentation", *model)
+    table = own("bench.tables.__main__", "table=segmentation", *model)
     assert {line["samples"] for line in lines_of(own, "task=perturbation", *model)} == {6}
-    assert "plain torch" in page_of(own, *model)
+    page = page_of(own, *model)
+    for title in ("plain torch", "bright squares"):
+        assert title in table
+        assert title in page
 
 
 def test_a_model_of_ones_own_is_explained_as_the_library_explains_it(own):

@@ -7,7 +7,7 @@ import pytest
 
 from bench.data import ImageNet
 from bench.runner.cell import run
-from tests.runner.test_cell import command
+from tests.support.commands import ended
 from tests.support.damage import JPEG, PNG, encoded, flipped, jpeg_bomb, png_bomb
 from tests.support.refusals import read_all, refused
 from tests.support.stored_rows import kept
@@ -134,12 +134,9 @@ def test_other_classes_than_the_models(configure, imagenet, tmp_path):
     assert not kept(tmp_path / "results")
 
 
-def test_the_command_line_names_a_damaged_image(root, imagenet, tmp_path):
+def test_the_command_line_names_a_damaged_image(root, imagenet, tmp_path, monkeypatch, capsys):
     put(FIRST, png_bomb())(imagenet)
-    done = command(
-        *("bench", "model=embedded/image", "method=rollout", "dataset=imagenet", f"dataset.path={imagenet}"),
-        f"paths.results={tmp_path / 'results'}",
-    )
-    assert done.returncode == 2
-    assert f"{FIRST}: cannot be decoded" in done.stderr
-    assert "Traceback" not in done.stderr + done.stdout
+    given = ("model=embedded/image", "method=rollout", "dataset=imagenet", f"dataset.path={imagenet}")
+    code, said = ended(monkeypatch, capsys, *given, f"paths.results={tmp_path / 'results'}")
+    assert code == 2
+    assert f"{FIRST}: cannot be decoded" in said

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bench.data import Movies
-from tests.runner.test_cell import command
+from tests.support.commands import ended
 from tests.support.refusals import read_all, refused
 from tests.support.tiny_texts import write_movies
 
@@ -204,12 +204,15 @@ def test_a_damaged_row(tmp_path, change, expected):
         read_all(Movies(tmp_path / "rows.parquet"))
 
 
-def test_the_command_line_names_a_damaged_line(movies, tmp_path):
+def test_the_command_line_names_a_damaged_line(movies, tmp_path, monkeypatch, capsys):
     span(end_token=99)(movies)
-    done = command(
-        *("bench", "task=token_f1", "method=rollout", "dataset=movies", f"dataset.path={movies}"),
-        *("protocol.token_f1.max_length=64", f"paths.results={tmp_path / 'results'}"),
+    code, said = ended(
+        *(monkeypatch, capsys, "task=token_f1", "method=rollout", "dataset=movies"),
+        *(
+            f"dataset.path={movies}",
+            "protocol.token_f1.max_length=64",
+            f"paths.results={tmp_path / 'results'}",
+        ),
     )
-    assert done.returncode == 2
-    assert "test.jsonl, line 2: evidences[0][0]: span 0 to 99" in done.stderr
-    assert "Traceback" not in done.stderr + done.stdout
+    assert code == 2
+    assert "test.jsonl, line 2: evidences[0][0]: span 0 to 99" in said

@@ -52,12 +52,17 @@ def test_parts_are_all_needed(configure):
 
 
 @pytest.mark.parametrize(
-    "method", ["transformer_attribution", "attn_lrp", "leave_one_out", "integrated_gradients"]
+    ("method", "settings"),
+    [
+        *(("transformer_attribution", ()), ("attn_lrp", ()), ("leave_one_out", ())),
+        ("integrated_gradients", ("method.points=5",)),
+    ],
 )
-def test_the_query_is_read_and_neither_ranked_nor_removed(configure, method):
+def test_the_query_is_read_and_neither_ranked_nor_removed(configure, method, settings):
     maps = []
     for size in (1, 3):
-        run(config := configure("task=token_f1", f"method={method}", f"batch_size={size}", f"seed={size}"))
+        how = (f"batch_size={size}", f"seed={size}", *settings)
+        run(config := configure("task=token_f1", f"method={method}", *how))
         maps.append(rows_of(config, "maps")["map"])
         assert (rows_of(config)["visible"] == 21).all()
     for one, other in zip(*maps, strict=True):

@@ -55,6 +55,7 @@ def page(tmp_path, monkeypatch) -> str:
     return Path(tmp_path, "embedded", "report", "index.html").read_text()
 
 
+@pytest.mark.slow
 def test_25_methods_fit_and_what_does_not_is_said(page):
     assert page.count("data-caption=") > 3 * 2 * COUNT  # a sample of each task at least
     assert LARGEST / 2 < len(page.encode()) < LARGEST == 15_000_000
