@@ -14,7 +14,7 @@ from bench.board.faults import Fault, of_entry, of_files, text_of
 from bench.board.follow import Followed, of_intervals, of_numbers
 from bench.board.known import Known
 from bench.board.origin import is_own
-from bench.cli import say, tell
+from bench.cli import progress, say, tell
 from bench.config import target_of
 from bench.errors import BenchError, first_line
 from bench.store.code import code_of
@@ -77,9 +77,11 @@ def check(
         found[fault.file].faults.append(fault)
     for fault in of_files(root) if paths is None else ():
         found.setdefault(fault.file, Checked(fault.file)).faults.append(fault)
-    for path, one in found.items():
-        if not one.faults and path.suffix == ".json":
+    right = {path: one for path, one in found.items() if not one.faults and path.suffix == ".json"}
+    with progress("board", len(right), "file") as done:
+        for path, one in right.items():
             _recompute(Entry.load(path), one, overrides, data, maps)
+            done(1)
     return list(found.values())
 
 
