@@ -7,7 +7,7 @@ there of the same task and protocol. Nothing is run, and neither data nor weight
 
 ``folder=`` is another board. ``--source URL@COMMIT`` says where the code of a method of your own is; without
 it, it is the remote ``origin`` and the last commit of the repository in which its file lies. ``--anew`` begins a file
-anew that is of other code, settings or weights.
+anew that is of other code, settings or weights, and lets fewer samples take the place of more.
 """
 
 from collections.abc import Mapping, Sequence
@@ -62,11 +62,11 @@ def add(root: Path, submission: Submission, source: str | None = None, anew: boo
     Args:
         root: of the board.
         source: ``URL@COMMIT`` of a method that is not the project's own; None looks for its repository.
-        anew: begin a file anew that is of other code, settings or weights.
+        anew: begin a file anew that is of other code, settings or weights, and let fewer samples replace more.
 
     Raises:
-        BenchError: if the file is of another method, model or data set, the source of a method is not known, or the
-            per-sample rows are too many.
+        BenchError: if the file is of another method, model or data set or has the same of more samples, the source of
+            a method is not known, or the per-sample rows are too many.
     """
     fresh = submission.entry(source_of(submission.made_of, source))
     path = fresh.where(root)
@@ -78,6 +78,8 @@ def add(root: Path, submission: Submission, source: str | None = None, anew: boo
                 "tasks from the same cells, the first with --anew, which begins the file anew"
             )
         known = None
+    if not anew:
+        _no_fewer(known, submission)
     part = submission.written(path.parent, fresh.stem)
     kept = [] if known is None else [one for one in known.parts if one.key != part.key]
     entry = Entry(fresh.dataset, fresh.model, fresh.method, fresh.explained, [*kept, part]).save(root)
@@ -98,6 +100,18 @@ def _other(known: Entry, fresh: Entry) -> list[str]:
         for name, (one, other) in pairs.items()
         for line in differences(_mapped(one), _mapped(other), name)
     ]
+
+
+def _no_fewer(known: Entry | None, submission: Submission) -> None:
+    """Raise BenchError if what an entry says of the same task is of more samples, which would be lost."""
+    config = submission.selection.config
+    key = config["task"]["name"], config["protocol"]["name"]
+    for part in known.parts if known else ():
+        if part.key == key and part.samples > len(submission.ids):
+            raise BenchError(
+                f"{known.path} has {key[0]} (protocol {key[1]}) of {part.samples} samples, and these cells are of "
+                f"{len(submission.ids)}: submit those of all samples, or replace them with --anew"
+            )
 
 
 def _mapped(value: object) -> Mapping:

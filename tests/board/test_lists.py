@@ -39,7 +39,8 @@ def submitted(keep, tmp_path):
             record={"versions": {"torch": "2.13.0"}} | record,
         )
         add(tmp_path / "board", [*where, *chosen]).save(tmp_path / "board")
-        submit([*where, *chosen, "method=gradcam"])
+        fewer = [] if limit is None else ["--anew"]  # than there are already
+        submit([*where, *chosen, "method=gradcam", *fewer])
         (path,) = (tmp_path / "board").glob("*/*/*.json")
         return Entry.load(path)
 

@@ -109,6 +109,17 @@ def test_what_other_tasks_said_stays_and_what_the_same_said_goes(stranger):
     assert {path.name for path in after.path.parent.glob("mine--predicted.*.parquet")} == files
 
 
+def test_fewer_samples_do_not_take_the_place_of_more(stranger):
+    path = path_of(stranger)
+    content = json.loads(path.read_text())
+    for part in content["parts"]:
+        part["samples"] += 1
+    path.write_text(json.dumps(content))
+    with pytest.raises(BenchError, match="these cells are of"):
+        stranger.submit("mine", tasks=("localisation",))
+    assert json.loads(path.read_text()) == content
+
+
 def edited(stranger: Stranger, edit: Callable[[dict], None]) -> list[str]:
     """What is refused after an edit of the JSON."""
     path = path_of(stranger)
