@@ -6,12 +6,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from methods.common import Passes, for_each_class
-from methods.relevance import Forward, Inputs, RefusedError
+from methods.of_pixels import OfPixels
 
 
 @dataclass(frozen=True)
-class CentreGaussian:
+class CentreGaussian(OfPixels):
     """exp(−½ (distance to the centre / width)²) at each pixel, whatever the image and the model.
 
     Objects stand in the middle of photographs, so it is the floor that a method has to beat where maps are
@@ -25,7 +24,7 @@ class CentreGaussian:
     """
 
     version: ClassVar[int] = 1
-    class_specific: ClassVar[bool] = False
+    lacking: ClassVar[str] = "centre"
 
     width: float = 0.25
 
@@ -33,24 +32,10 @@ class CentreGaussian:
         if not self.width > 0:
             raise ValueError(f"width={self.width}: expected a share of the image's sides above 0")
 
-    def passes(self, tokens: int, blocks: int) -> Passes:
-        """None: it never looks at the model."""
-        return Passes(forward=0, backward=0)
+    def _relevance(self, images: Tensor) -> Tensor:
+        down, across = (self._profile(side, images) for side in images.shape[-2:])
+        return (down[:, None] * across).expand(len(images), -1, -1)
 
-    def __call__(self, forward: Forward, inputs: Inputs, target: Tensor | None = None) -> Tensor:
-        """Returns (batch, height, width); the same for each class of a (batch, classes) ``target``.
-
-        Raises:
-            RefusedError: for texts, which have no centre.
-        """
-        if not isinstance(inputs, Tensor) or inputs.ndim != 4:
-            raise RefusedError(
-                "CentreGaussian: expected images (batch, channels, height, width); texts have no centre"
-            )
-        down, across = (self._profile(side, inputs) for side in inputs.shape[-2:])
-        relevance = (down[:, None] * across).expand(len(inputs), -1, -1)
-        return for_each_class(target, lambda _: relevance)
-
-    def _profile(self, side: int, inputs: Tensor) -> Tensor:
-        place = torch.arange(side, dtype=torch.float64, device=inputs.device) - (side - 1) / 2
+    def _profile(self, side: int, images: Tensor) -> Tensor:
+        place = torch.arange(side, dtype=torch.float64, device=images.device) - (side - 1) / 2
         return torch.exp(-0.5 * (place / (self.width * side)) ** 2)

@@ -134,9 +134,9 @@ def _auc(within: Tensor, beside: Tensor) -> float:
         return NAN
     within, beside = _sorted(within), _sorted(beside)
     below = torch.searchsorted(beside, within)
-    tied = within[beside[below.clamp(max=len(beside) - 1)] == within]  # few, as a rule
-    ties = torch.searchsorted(beside, tied, right=True).sum() - torch.searchsorted(beside, tied).sum()
-    return float(2 * below.sum() + ties) / (2 * pairs)
+    tied = beside[below.clamp(max=len(beside) - 1)] == within  # few, as a rule
+    ties = torch.searchsorted(beside, within[tied], right=True) - below[tied]
+    return float(2 * below.sum() + ties.sum()) / (2 * pairs)
 
 
 def _inside(maps: Tensor, masks: Tensor, sizes: Sequence[int]) -> Tensor:

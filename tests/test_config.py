@@ -60,12 +60,8 @@ REFERENCES = (
     "reversed_oracle",
 )
 OWN_DATA = ("image_folder", "image_table", "text_file", "text_table")  # wherever the user has them
-NO_METHODS = (
-    "custom",
-    "mean_annotation",
-    "oracle",
-    "reversed_oracle",
-)  # nothing of the project's own that explains a model
+# Nothing of the project's own that explains a model.
+NO_METHODS = ("custom", "mean_annotation", "oracle", "reversed_oracle")
 
 composed = cache(lambda *arguments: configuration(arguments))  # putting the files together takes longest
 

@@ -57,38 +57,38 @@ def with_players(method: Callable, model: Model, batch: Batch) -> Callable:
 def with_frequencies(method: Callable, dataset: Any) -> Callable:
     """The method, told in how many texts of a data set each word occurs, if it asks and was not told.
 
-    It asks by a field ``frequencies`` that is None (:mod:`methods.text_floors`). Texts that cannot be read, of which
-    the run itself speaks, are left out; so are queries, whose words are never explained. Of a nested subset the texts
-    of the whole are counted, so that its maps are those of the whole.
+    It asks by a field ``frequencies`` that is None (:mod:`methods.text_floors`). Queries are left out, as their words
+    are never explained.
     """
     if not is_dataclass(method) or getattr(method, "frequencies", method) is not None:
         return method
-    counted = dataset.dataset if isinstance(dataset, Subset) else dataset
-
-    def texts() -> Iterator[list[str]]:
-        for index in range(len(counted)):
-            with suppress(BenchError):
-                yield counted[index].document
-
-    return replace(method, frequencies=DocumentFrequencies.of(texts()))
+    texts = _of_the_whole(dataset, lambda sample: sample.document)
+    return replace(method, frequencies=DocumentFrequencies.of(texts))
 
 
 def with_masks(method: Callable, model: Model, dataset: Any, settings: Mapping[str, Any]) -> Callable:
     """The mean mask of the other samples, told the sum of the masks of a data set, if it is that floor.
 
-    Samples that cannot be read, of which the run itself speaks, and samples without a mask are left out. Of a nested
-    subset the masks of the whole are summed, so that its maps are those of the whole.
+    Samples without a mask are left out.
     """
     if not isinstance(method, MeanAnnotation) or method.total is not None:
         return method
-    summed, prepare = dataset.dataset if isinstance(dataset, Subset) else dataset, model.preparation(settings)
-    total, samples = None, 0
-    for index in range(len(summed)):
-        with suppress(BenchError):
-            mask = prepare(summed[index]).mask
-            if mask is not None:
-                total, samples = mask.double() if total is None else total + mask, samples + 1
+    prepare, total, samples = model.preparation(settings), None, 0
+    for mask in _of_the_whole(dataset, lambda sample: prepare(sample).mask):
+        if mask is not None:
+            total, samples = mask.double() if total is None else total + mask, samples + 1
     return replace(method, total=total, samples=samples)
+
+
+def _of_the_whole(dataset: Any, take: Callable[[Any], Any]) -> Iterator[Any]:
+    """Something of each sample of a data set; of a nested subset of the whole, so that its maps are those of the whole.
+
+    Samples that cannot be read, of which the run itself speaks, are left out.
+    """
+    whole = dataset.dataset if isinstance(dataset, Subset) else dataset
+    for index in range(len(whole)):
+        with suppress(BenchError):
+            yield take(whole[index])
 
 
 def explain(

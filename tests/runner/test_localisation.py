@@ -13,7 +13,7 @@ from bench.tasks import Localisation, MeanAnnotation
 pytestmark = pytest.mark.numerical
 
 
-def test_masks_and_both_floors(configure):
+def test_masks_and_floors(configure):
     for method in ("oracle", "centre", "edges", "random"):
         config = configure("localisation", f"method={method}", "protocol.localisation.k=100")
         summary = run(config)
